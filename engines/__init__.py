@@ -1,0 +1,1 @@
+"""The models: painters, flows, detectors, warping, composing, measures. Arrays in, arrays out."""

@@ -1,0 +1,107 @@
+"""The seam between the server and the models: arrays in, arrays out.
+
+Conventions, everywhere: pictures are BGR uint8 [H, W, 3]; `flow[y, x] = (dx, dy)` in pixels on the grid of the
+target, pointing into the source, so that what is seen at (x, y) of the target is seen at (x + dx, y + dy) of the
+source; confidence is in [0, 1], 1 meaning sure to within a pixel. Sizes are width x height, as (W, H).
+Arrays that an engine is given are read-only. An engine inherits nothing of ours: it has the right methods.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..proto.brief import Brief
+from ..proto.errors import Code
+
+Picture = NDArray[np.uint8]  # [H, W, 3], BGR, 0..255
+Flow = NDArray[np.float32]  # [H, W, 2], pixels, x then y
+Confidence = NDArray[np.float32]  # [H, W], 0..1
+Mask = NDArray[np.bool_]  # [H, W]
+Hops = NDArray[np.uint8]  # [H, W], resamplings since painted
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One raw frame at the working size. index counts the source's frames; pts is in seconds."""
+
+    index: int
+    pts: Fraction
+    bgr: Picture
+
+
+class Features(Protocol):
+    """What a flow engine knows of one picture: opaque, a cache, never in a snapshot."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+
+    @property
+    def key(self) -> str:
+        """Features with equal keys may be matched in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a target's pixels are seen in one source: flow and confidence on the target's grid."""
+
+    flow: Flow
+    confidence: Confidence
+
+
+class FlowEngine(Protocol):
+    """Finds where the pixels of one picture are seen in others."""
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Features]:
+        """The features of each picture."""
+
+    def match(self, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]) -> list[Match]:
+        """The match of the target with each source; a guess is a flow to start from, on the target's grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaintJob:
+    """One picture to paint: a whole keyframe, or a crop around holes.
+
+    frame.bgr and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas of `size` (W, H).
+    holes is None for a keyframe. For holes, `canvas` is what is painted so far, and only pixels where `holes` is
+    True will be taken from the result. `seed` is the Brief's, varied if the Brief says so.
+    """
+
+    id: int
+    epoch: int
+    frame: Frame
+    brief: Brief
+    seed: int
+    origin: tuple[int, int]
+    size: tuple[int, int]
+    canvas: Picture | None = None
+    holes: Mask | None = None
+    memory: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaintDone:
+    """A painted job: `image` has the shape of the job's frame; or an error, and why in a sentence."""
+
+    id: int
+    epoch: int
+    image: Picture | None
+    memory: bytes | None = None
+    error: Code | None = None
+    why: str = ""
+
+
+class Painter(Protocol):
+    """Paints pictures. `looks` are the values of Brief.look that it knows."""
+
+    @property
+    def looks(self) -> Sequence[str]:
+        """The looks that it knows; a Brief with another one is refused before it gets here."""
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        """One result a job, in order. May return early, with Code.CANCELLED, when cancelled() turns True."""

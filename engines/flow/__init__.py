@@ -1,0 +1,1 @@
+"""Optical flow with a confidence for each pixel."""

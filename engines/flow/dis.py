@@ -1,0 +1,165 @@
+"""Dense inverse search optical flow, with a confidence from what both directions and both pictures say.
+
+Source: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016, as OpenCV has it. The
+forward-backward check and its tolerance follow Sundaram et al., "Dense point trajectories by GPU-accelerated large
+displacement optical flow", ECCV 2010.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import Confidence, Features, Flow, Match, Picture
+from ..grid import inside, resample, scaled_flow
+from .still import FlatAreas, flat_areas, hold_still
+
+# Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion and gains under 0.1 px.
+FLOW_PIXELS = 768 * 512
+
+# Forward-backward disagreement, pixels, at which confidence is one half: DIS is right to within a pixel up to here.
+DISAGREEMENT_PX = 0.75
+# Disagreement that is allowed beside it, as a share of the motion: long ways are measured less well.
+DISAGREEMENT_PER_PX = 0.01
+# Levels of grey that differ by noise and compression alone, between pictures of the same thing.
+NOISE_LEVELS = 4.0
+# How many pixels of misplacement the photometric check forgives, in units of the local contrast.
+FORGIVEN_PX = 0.6
+# Where the flow squeezes its target together by this much a pixel (negative divergence), confidence is one half: the
+# target has room there that the source had not, as beside the trailing edge of something that moves.
+SQUEEZE = 0.12
+# A pixel is no surer than its neighbours within this window, pixels: occlusions at small motion are slivers.
+NEIGHBOURS = np.ones((3, 3), np.uint8)
+# Photometric difference is read over this window, pixels: single pixels are noise, larger windows blur occlusions.
+PHOTOMETRIC_WINDOW = 5
+# Below this side DIS has no room for its pyramid of 8-pixel patches; smaller pictures are enlarged for it.
+SMALLEST_SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DisFeatures:
+    """A picture at the flow's scale: blurred BGR for comparing, grey for matching, and its local contrast."""
+
+    gray: NDArray[np.uint8]  # [h, w]
+    bgr: NDArray[np.uint8]  # [h, w, 3]
+    contrast: NDArray[np.float32]  # [h, w], levels a pixel
+    flat: FlatAreas
+    size: tuple[int, int]  # of the picture, (W, H)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self.gray.nbytes + self.bgr.nbytes + self.contrast.nbytes + self.flat.nbytes
+
+    @property
+    def key(self) -> str:
+        """The sizes: DIS matches pictures of one size."""
+        return f"dis {self.size[0]}x{self.size[1]}"
+
+
+class Dis:
+    """FlowEngine on the CPU, by OpenCV. Needs no weights. Deterministic, whatever the number of threads."""
+
+    def __init__(self, *, flow_pixels: int = FLOW_PIXELS) -> None:
+        self._flow_pixels = flow_pixels
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Features]:
+        """The features of each picture, [H, W, 3] uint8."""
+        return [self._encode(picture) for picture in pictures]
+
+    def _encode(self, picture: Picture) -> DisFeatures:
+        height, width = picture.shape[:2]
+        w, h = _flow_size(width, height, self._flow_pixels)
+        small = picture if (w, h) == (width, height) else _resized(picture, (w, h))
+        gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        contrast = _contrast(gray)
+        return DisFeatures(gray, cv2.GaussianBlur(small, (3, 3), 0), contrast, flat_areas(contrast), (width, height))
+
+    def match(self, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]) -> list[Match]:
+        """The match of the target with each source. Features of another engine are a TypeError."""
+        return [
+            self._match(_ours(target), _ours(source), guess) for source, guess in zip(sources, guesses, strict=True)
+        ]
+
+    def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
+        h, w = target.gray.shape
+        start = None if guess is None else scaled_flow(guess, (w, h))
+        forward = self._flow(target, source, start)
+        backward = self._flow(source, target, None if start is None else _turned_round(start))
+        still = _difference(target.bgr, source.bgr)
+        areas = target.flat, source.flat
+        flow, decided, photometric = hold_still(forward, still, areas, lambda flow: _moved(target, source, flow))
+        disagreement = cv2.add(flow, resample(backward, flow))
+        disagreement[decided] = 0.0
+        confidence = _confidence(flow, disagreement, photometric, target.contrast)
+        size = target.size
+        if size != (w, h):
+            confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR)
+        return Match(scaled_flow(flow, size), confidence)
+
+    def _flow(self, target: DisFeatures, source: DisFeatures, start: Flow | None) -> Flow:
+        return self._dis.calc(target.gray, source.gray, None if start is None else start.copy())
+
+
+def _ours(features: Features) -> DisFeatures:
+    if not isinstance(features, DisFeatures):
+        raise TypeError(f"features of {features.key!r} were given to the flow engine dis")
+    return features
+
+
+def _flow_size(width: int, height: int, most: int) -> tuple[int, int]:
+    scale = min(1.0, (most / (width * height)) ** 0.5)
+    scale = max(scale, SMALLEST_SIDE / min(width, height))
+    return max(SMALLEST_SIDE, round(width * scale)), max(SMALLEST_SIDE, round(height * scale))
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    shrinks = size[0] < picture.shape[1]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _turned_round(flow: Flow) -> Flow:
+    """Nearly the inverse of a flow: two steps of the fixed point b(y) = -f(y + b(y))."""
+    back = -flow
+    for _ in range(2):
+        back = -resample(flow, back)
+    return back
+
+
+def _contrast(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The mean gradient over a small window, levels a pixel; softened first, so that noise is not taken for texture."""
+    soft = cv2.GaussianBlur(gray, (5, 5), 0)
+    along_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    along_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    return cv2.blur(cv2.magnitude(along_x, along_y), (PHOTOMETRIC_WINDOW,) * 2)
+
+
+def _difference(a: Picture, b: Picture) -> NDArray[np.float32]:
+    """The mean absolute difference over channels and a small window, levels, [h, w]."""
+    mean = cv2.transform(cv2.absdiff(a, b), np.full((1, 3), 1 / 3, np.float32))
+    return cv2.boxFilter(mean, cv2.CV_32F, (PHOTOMETRIC_WINDOW,) * 2)
+
+
+def _moved(target: DisFeatures, source: DisFeatures, flow: Flow) -> NDArray[np.float32]:
+    return _difference(target.bgr, resample(source.bgr, flow))
+
+
+def _divergence(flow: Flow) -> NDArray[np.float32]:
+    along_x = cv2.Sobel(flow[..., 0], cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    along_y = cv2.Sobel(flow[..., 1], cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    return cv2.add(along_x, along_y)
+
+
+def _confidence(
+    flow: Flow, disagreement: Flow, photometric: NDArray[np.float32], contrast: NDArray[np.float32]
+) -> Confidence:
+    """Three checks as bells that fall to one half at their tolerance, multiplied; zero outside the source."""
+    far = cv2.magnitude(disagreement[..., 0], disagreement[..., 1])
+    allowed_far = DISAGREEMENT_PX + DISAGREEMENT_PER_PX * cv2.magnitude(flow[..., 0], flow[..., 1])
+    allowed_difference = NOISE_LEVELS + FORGIVEN_PX * contrast
+    squeezed = np.minimum(_divergence(flow), 0) / SQUEEZE
+    bells = (1 + (far / allowed_far) ** 2) * (1 + (photometric / allowed_difference) ** 2) * (1 + squeezed**2)
+    return cv2.erode(np.where(inside(flow), 1 / bells, 0).astype(np.float32), NEIGHBOURS)

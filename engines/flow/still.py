@@ -1,0 +1,182 @@
+"""What stands still, exactly; and what flat areas do, where flow cannot be seen.
+
+A dense flow bleeds a little motion around everything that moves, and guesses on flat areas. In the film neither may
+show: paint has texture everywhere, so a still wall whose flow is 0.3 px would shimmer, and a flat moving thing whose
+flow is 0 would let the paint slide over it. So each pixel is asked which explains it better, the flow or no motion;
+and a flat area moves as its outline does, or, where it has none of its own, as what surrounds it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import Flow, Mask
+
+Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
+
+# Motion below this, pixels, cannot be told from none after resampling, and is set to none where no motion fits.
+STILL_PX = 0.3
+# One explanation is better than another when its photometric difference is lower by this many levels of grey.
+BETTER_LEVELS = 0.7
+# No motion explains a pixel when its photometric difference is below this: noise and compression, levels of grey.
+SAME_LEVELS = 5.0
+# Below this contrast, levels a pixel, an area is flat: a displacement of a pixel changes less than noise does.
+FLAT_CONTRAST = 1.2
+# Flat areas smaller than this, pixels at the flow's scale, are left to the flow: their surroundings are in its patch.
+SMALLEST_AREA = 200
+# Contrast is read over a window, so flat areas end this many pixels short of their outline.
+OUTLINE_PX = 5
+# The same area in two pictures differs in size by less than this share, if nothing has come in front of it.
+SAME_AREA = 0.1
+# The camera moves when more than this share of the frame's border is seen to move: less may be noise or an object.
+CAMERA_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FlatAreas:
+    """The connected flat areas of a picture; area 0 is everything else."""
+
+    labels: NDArray[np.int32]  # [h, w]
+    sizes: NDArray[np.int32]  # [n], pixels
+    centres: NDArray[np.float64]  # [n, 2], pixels, x then y
+    closed: Mask  # [n]: does not touch the frame's border, so that it has an outline all round
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self.labels.nbytes + self.sizes.nbytes + self.centres.nbytes
+
+
+def flat_areas(contrast: NDArray[np.float32]) -> FlatAreas:
+    """The flat areas of a picture, from its local contrast [h, w], levels a pixel."""
+    h, w = contrast.shape
+    flat = (contrast < FLAT_CONTRAST).view(np.uint8)
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    right, below = stats[:, 0] + stats[:, 2], stats[:, 1] + stats[:, 3]
+    margin = OUTLINE_PX
+    closed = (stats[:, 0] > margin) & (stats[:, 1] > margin) & (right < w - margin) & (below < h - margin)
+    sizes = stats[:, cv2.CC_STAT_AREA].copy()
+    sizes[0] = 0
+    return FlatAreas(labels, sizes, centres, closed)
+
+
+def hold_still(
+    flow: Flow,
+    still_residual: Residual,
+    areas: tuple[FlatAreas, FlatAreas],
+    residual_of: Callable[[Flow], Residual],
+) -> tuple[Flow, Mask, Residual]:
+    """The flow with exact zeros where things stand still, and with flat areas moving as a whole.
+
+    flow: [h, w, 2], pixels; still_residual: the photometric difference if nothing had moved; areas: the flat areas
+    of target and source; residual_of: the photometric difference under a flow. Also gives the mask [h, w] of pixels
+    that were decided here, for which forward-backward agreement says nothing, and the residual of the result.
+    """
+    target, source = areas
+    residual = residual_of(flow)
+    slow = cv2.magnitude(flow[..., 0], flow[..., 1]) < STILL_PX
+    gain = still_residual - residual
+    same = still_residual < SAME_LEVELS
+    still = same & ((gain < -BETTER_LEVELS) | (slow & (gain < BETTER_LEVELS)))
+    moving = ~slow & (gain > BETTER_LEVELS)
+
+    shifts = _shifts(flow, target, source)
+    shifted = np.isfinite(shifts[:, 0]) & ~_is_still(shifts)
+    rests = _rests(target, shifts, still, moving)
+    follows = (target.sizes >= SMALLEST_AREA) & ~rests & ~shifted
+
+    result = flow.copy()
+    decided = still | (rests[target.labels] & same)
+    result[decided] = 0.0
+    if follows.any() and moving.any():
+        where = follows[target.labels]
+        result[where] = _spread(flow, moving & (residual < SAME_LEVELS))[where]
+        decided |= where
+    if shifted.any():
+        carried, inside, reach = _carried(result, target, shifts, shifted)
+        better = residual_of(carried) <= residual + np.where(inside, BETTER_LEVELS, 0)
+        result[reach & better] = carried[reach & better]
+        decided = np.where(reach, better, decided)
+    return result, decided, residual_of(result)
+
+
+def _is_still(shifts: NDArray[np.float64]) -> Mask:
+    return np.hypot(shifts[:, 0], shifts[:, 1]) < STILL_PX
+
+
+def _shifts(flow: Flow, target: FlatAreas, source: FlatAreas) -> NDArray[np.float64]:
+    """How far each closed area of the target lies from itself in the source: [n, 2] pixels, NaN where it is not found.
+
+    An area is looked for where it lies and where the flow points, and is known again by its size.
+    """
+    h, w = target.labels.shape
+    shifts = np.full((len(target.sizes), 2), np.nan)
+    for area in np.flatnonzero(target.closed & (target.sizes >= SMALLEST_AREA)):
+        x, y = target.centres[area]
+        dx, dy = flow[min(round(y), h - 1), min(round(x), w - 1)]
+        for sx, sy in ((x, y), (x + dx, y + dy)):
+            there = source.labels[np.clip(round(sy), 0, h - 1), np.clip(round(sx), 0, w - 1)]
+            size = target.sizes[area]
+            if there and source.closed[there] and abs(source.sizes[there] - size) <= SAME_AREA * size:
+                shifts[area] = source.centres[there] - target.centres[area]
+                break
+    return shifts
+
+
+def _rests(target: FlatAreas, shifts: NDArray[np.float64], still: Mask, moving: Mask) -> Mask:
+    """Which areas [n] stand still: those found in the same place, and open ones while the camera stands still."""
+    big = target.sizes >= SMALLEST_AREA
+    with np.errstate(invalid="ignore"):
+        found_still = _is_still(shifts)
+    lost = np.isnan(shifts[:, 0]) & target.closed
+    camera_rests = not _camera_moves(still, moving, target)
+    result: Mask = big & (
+        found_still | (~target.closed & camera_rests) | (lost & _surrounded_by(target, still, moving))
+    )
+    return result
+
+
+def _camera_moves(still: Mask, moving: Mask, target: FlatAreas) -> bool:
+    """Whether what has texture along the frame's border moves."""
+    edge = np.ones_like(still)
+    edge[OUTLINE_PX:-OUTLINE_PX, OUTLINE_PX:-OUTLINE_PX] = False
+    seen_still = np.count_nonzero(still & edge & (target.labels == 0))
+    seen_moving = np.count_nonzero(moving & edge)
+    return bool(seen_moving > max(seen_still, CAMERA_SHARE * np.count_nonzero(edge)))
+
+
+def _surrounded_by(target: FlatAreas, still: Mask, moving: Mask) -> Mask:
+    """Which areas [n] have more still than moving pixels around them."""
+    ring = np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)
+    nearest = cv2.dilate(target.labels.astype(np.float32), ring).astype(np.int32)
+    outside = target.labels == 0
+    count = len(target.sizes)
+    for_still = np.bincount(nearest[still & outside], minlength=count)
+    return for_still > np.bincount(nearest[moving & outside], minlength=count)
+
+
+def _carried(flow: Flow, target: FlatAreas, shifts: NDArray[np.float64], shifted: Mask) -> tuple[Flow, Mask, Mask]:
+    """The flow with these areas, grown to their outlines, shifted as a whole; the areas; and how far they grew."""
+    inside = shifted[target.labels]
+    kept = np.where(inside, target.labels, 0).astype(np.float32)
+    grown = cv2.dilate(kept, np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).astype(np.int32)
+    reach = grown > 0
+    return np.where(reach[..., None], shifts[grown], flow).astype(np.float32), inside, reach
+
+
+def _spread(flow: Flow, known: Mask) -> Flow:
+    """The flow of the known pixels spread over all others: averages at ever coarser scales, and back again."""
+    weight = np.where(known, np.float32(1.0), np.float32(1e-6))
+    levels = [(flow * weight[..., None], weight)]
+    while min(levels[-1][1].shape) > 2:
+        total, mass = levels[-1]
+        levels.append((cv2.pyrDown(total), cv2.pyrDown(mass)))
+    spread = levels[-1][0] / levels[-1][1][..., None]
+    for total, mass in reversed(levels[:-1]):
+        h, w = mass.shape
+        trust = np.minimum(mass, 1.0)[..., None]
+        spread = trust * total / mass[..., None] + (1 - trust) * cv2.pyrUp(spread, dstsize=(w, h))
+    return spread.astype(np.float32)

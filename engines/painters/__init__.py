@@ -1,0 +1,1 @@
+"""Painters: they turn a raw picture into a painted one."""

@@ -1,0 +1,29 @@
+"""The limits of the wire. A message past one of them is refused before it is read further."""
+
+# Indices and timestamps stay exact in languages whose only number is a double.
+MAX_INTEGER = 2**53 - 1
+
+# A header holds a Brief, whose texts are the largest thing in it, and a few dozen numbers.
+MAX_HEADER_BYTES = 64 * 1024
+
+# 16384 x 16384 is the largest picture that common video codecs allow on a side; JPEG goes to 65535.
+MAX_SIDE = 16_384
+
+# 8192 x 8192 pixels: 8K video with room to spare. At four bytes a pixel one payload is 256 MiB.
+MAX_PICTURE_PIXELS = 2**26
+MAX_PAYLOAD_BYTES = 4 * MAX_PICTURE_PIXELS
+
+# The picture and one payload for each of the four maps.
+MAX_PAYLOADS = 5
+
+# Prompts are cut by text encoders at some hundreds of tokens; a longer text is a mistake.
+MAX_TEXT = 4_096
+
+# Names of looks, engines, clients: something to type and to print in a table.
+MAX_NAME = 200
+
+# Sessions of one connection are numbered by the client; ten thousand at once is a runaway loop.
+MAX_SESSION = 2**31 - 1
+
+# No daemon keeps more frames of one session in hand than this, whatever it is configured to.
+MAX_WINDOW = 1_024

@@ -1,0 +1,346 @@
+"""The header models of the wire: one frozen model a message, one tagged union a direction.
+
+A message on the wire is `[header, payload...]`; wire.py turns it into one of these models and back, SPEC.md says it
+in words. Unknown keys of a header are ignored, so that a newer peer may add some; a key may be added within a
+version, but never change its meaning. Times in messages are in units of the session's time base unless the
+name carries a unit.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from .brief import Brief, Share
+from .errors import Code, Retry
+from .limits import MAX_INTEGER, MAX_NAME, MAX_PICTURE_PIXELS, MAX_SESSION, MAX_SIDE, MAX_TEXT, MAX_WINDOW
+
+VERSION: Final = 1
+
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Number = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Milliseconds = Annotated[float, Field(ge=0.0)]
+SessionNumber = Annotated[int, Field(ge=0, le=MAX_SESSION)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+Ratio = tuple[Positive, Positive]
+
+Encoding = Literal["raw", "jpeg", "mjpeg", "h264", "hevc", "vp8", "vp9", "av1"]
+Pixels = Literal["bgr24", "rgb24", "bgra", "gray", "yuv420p", "nv12"]
+Matrix = Literal["bt601", "bt709", "bt2020"]
+Pacing = Literal["every", "live"]
+MapName = Literal["flow", "confidence", "hops", "holes"]
+
+
+class Model(BaseModel):
+    """The rules that every part of a header follows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class Colour(Model):
+    """How Y'CbCr samples mean colours. Without a matrix: bt709 from 720 lines up, bt601 below."""
+
+    matrix: Matrix | None = None
+    full_range: bool = False
+
+
+class Source(Model):
+    """What the client will send. Frames are `width` x `height` as stored; `rotation` turns them upright."""
+
+    width: Side
+    height: Side
+    encoding: Encoding = "raw"
+    pixels: Pixels = "bgr24"  # of raw
+    strides: Annotated[tuple[Positive, ...], Field(max_length=4)] | None = None  # bytes a row, a plane; None: tight
+    colour: Colour = Colour()
+    time_base: Ratio = (1, 1000)  # seconds a tick
+    sample_aspect: Ratio = (1, 1)
+    rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise to show the picture upright
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Source":
+        if self.width * self.height > MAX_PICTURE_PIXELS:
+            raise ValueError(f"{self.width}x{self.height} is more than {MAX_PICTURE_PIXELS} pixels")
+        return self
+
+
+class Result(Model):
+    """How results come back: the size and colour of the source, coded as said here."""
+
+    encoding: Encoding = "raw"
+    pixels: Pixels = "bgr24"  # of raw
+    quality: Annotated[int, Field(ge=1, le=100)] = 90  # of jpeg and mjpeg
+    crf: Annotated[int, Field(ge=0, le=51)] = 20  # of the other codecs: lower is better and larger
+    gop_frames: Annotated[int, Field(ge=1, le=10_000)] = 60  # frames from one coded keyframe to the next
+
+
+class Message(Model):
+    """What every header holds."""
+
+    v: Literal[1] = VERSION
+
+
+class InSession(Message):
+    """A header that belongs to a session, by the number that the client gave it in `open`."""
+
+    session: SessionNumber
+
+
+class Open(InSession):
+    """Begins a session. Answered by `opened` or `error`."""
+
+    type: Literal["open"] = "open"
+    source: Source
+    result: Result = Result()
+    brief: Brief = Brief()
+    painter: Name | None = None  # None: the daemon's default
+    flow: Name | None = None
+    pacing: Pacing = "every"
+    max_pixels: Annotated[int, Field(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
+    maps: Annotated[tuple[MapName, ...], Field(max_length=4)] = ()
+    client: Annotated[str, Field(max_length=MAX_NAME)] = ""  # name and version, for the log
+
+
+class FrameIn(InSession):
+    """One frame; one payload. Answered by `painted`, `dropped` or `error` with its index."""
+
+    type: Literal["frame"] = "frame"
+    index: Count  # grows from frame to frame
+    pts: Number
+
+
+class Update(InSession):
+    """Changes some fields of the Brief. Answered by `updated` at once, and again with the frame that shows it."""
+
+    type: Literal["update"] = "update"
+    request: Count
+    changes: Annotated[dict[Name, JsonValue], Field(max_length=64)]
+
+
+class Rekey(InSession):
+    """Asks for a new keyframe at the next frame. Answered as `update` is."""
+
+    type: Literal["rekey"] = "rekey"
+    request: Count
+
+
+class Hold(InSession):
+    """Stops the film on its last frame, or lets it go on: pacing `live` only."""
+
+    type: Literal["hold"] = "hold"
+    request: Count
+    on: bool
+
+
+class RequestKeyframe(InSession):
+    """Asks the encoder of a coded result for a keyframe (not for a painted one: that is `rekey`)."""
+
+    type: Literal["request_keyframe"] = "request_keyframe"
+
+
+class Flush(InSession):
+    """Answered by `flushed` when every frame sent before it has been answered."""
+
+    type: Literal["flush"] = "flush"
+    request: Count
+
+
+class Close(InSession):
+    """Ends the session. Frames in hand are finished first, unless `discard`. Answered by `closed`."""
+
+    type: Literal["close"] = "close"
+    discard: bool = False
+
+
+class Ping(Message):
+    """Either side may send it; answered by `pong` with the same nonce."""
+
+    type: Literal["ping"] = "ping"
+    nonce: Count = 0
+
+
+class Pong(Message):
+    """The answer to `ping`."""
+
+    type: Literal["pong"] = "pong"
+    nonce: Count = 0
+
+
+class AskStatus(Message):
+    """Asks how the daemon does. Answered by `status`."""
+
+    type: Literal["status"] = "status"
+
+
+class Opened(InSession):
+    """The session stands. `credit` frames may be sent before the first `credit` comes."""
+
+    type: Literal["opened"] = "opened"
+    token: Name  # names the session beyond this connection
+    credit: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+    epoch: Count
+    painter: Name
+    flow: Name
+    looks: tuple[Name, ...]  # what Brief.look may be with this painter
+    width: Side  # of the working canvas, which maps are on
+    height: Side
+    server: Annotated[str, Field(max_length=MAX_NAME)]
+
+
+class Provenance(StrEnum):
+    """Where most of a frame comes from."""
+
+    PAINTED = "painted"  # a keyframe
+    WARPED = "warped"  # a warped keyframe, its holes painted
+    FILLED = "filled"  # a warped keyframe, its holes filled cheaply for now
+    HELD = "held"  # the raw frame or the last output, as nothing was painted yet
+
+
+class Part(Model):
+    """One payload. A picture (`picture`) is coded as the session's `result` says; a map is a C-ordered array."""
+
+    name: Literal["picture", "flow", "confidence", "hops", "holes"]
+    dtype: Literal["uint8", "float32"] | None = None  # of a map
+    shape: Annotated[tuple[Positive, ...], Field(max_length=3)] | None = None  # of a map: height, width[, 2]
+
+
+class Painted(InSession):
+    """A painted frame; one payload a part."""
+
+    type: Literal["painted"] = "painted"
+    index: Count
+    pts: Number
+    epoch: Count  # of the Brief that it was painted by
+    provenance: Annotated[Provenance, Field(strict=False)]
+    parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=5)]
+    coded_keyframe: bool = True  # the picture can be decoded without an earlier one
+    holes: Share = 0.0  # share of the canvas that no reference explained
+    painted_pixels: Count = 0  # pixels that the painter painted for this frame
+    confidence: Share = 0.0  # mean confidence of the flow
+    delay_ms: Milliseconds = 0.0  # from arrival to sending
+    stages_ms: Annotated[dict[Name, Milliseconds], Field(max_length=32)] = {}
+
+
+class Dropped(InSession):
+    """A frame that will not be painted, and why."""
+
+    type: Literal["dropped"] = "dropped"
+    index: Count
+    pts: Number
+    stage: Name
+    reason: Annotated[Code, Field(strict=False)]
+
+
+class Credit(InSession):
+    """So many more frames may be sent."""
+
+    type: Literal["credit"] = "credit"
+    frames: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+
+
+class Updated(InSession):
+    """An `update`, `rekey` or `hold` is taken (`shown_at` is None) or shown for the first time by that frame."""
+
+    type: Literal["updated"] = "updated"
+    request: Count
+    epoch: Count
+    shown_at: Count | None = None
+
+
+class Flushed(InSession):
+    """Every frame sent before the `flush` has been answered."""
+
+    type: Literal["flushed"] = "flushed"
+    request: Count
+
+
+class Totals(Model):
+    """What became of a session's frames: received = painted + dropped + failed."""
+
+    received: Count = 0
+    painted: Count = 0
+    dropped: Count = 0
+    failed: Count = 0
+    keyframes: Count = 0
+    canvas_pixels: Count = 0  # of all frames
+    painted_pixels: Count = 0  # that the painter painted, keyframes and crops around holes
+
+
+class Closed(InSession):
+    """The session has ended."""
+
+    type: Literal["closed"] = "closed"
+    reason: Literal["asked", "shutting_down", "client_gone", "failed"]
+    totals: Totals
+
+
+class EngineStatus(Model):
+    """An engine that the daemon holds."""
+
+    name: Name
+    kind: Literal["painter", "flow"]
+    calls: Count = 0
+    mean_ms: Milliseconds = 0.0
+    memory_bytes: Count | None = None  # None: it does not say
+
+
+class SessionStatus(Model):
+    """A session that the daemon serves."""
+
+    session: SessionNumber
+    painter: Name
+    flow: Name
+    pacing: Pacing
+    width: Side
+    height: Side
+    waiting: Count  # frames received and not yet begun
+    unsent: Count  # results that the client has not yet taken
+    references_bytes: Count
+    totals: Totals
+    stages_ms: Annotated[dict[Name, Milliseconds], Field(max_length=32)]  # mean a frame
+    dropped_at: Annotated[dict[Name, Count], Field(max_length=32)]  # by stage
+
+
+class Status(Message):
+    """How the daemon does."""
+
+    type: Literal["status"] = "status"
+    server: Annotated[str, Field(max_length=MAX_NAME)]
+    pid: Count
+    uptime_s: Annotated[float, Field(ge=0.0)]
+    resident_bytes: Count
+    engines: tuple[EngineStatus, ...]
+    sessions: tuple[SessionStatus, ...]
+
+
+class Error(Message):
+    """What could not be done. `index` and `request` name the frame or request that it is about, where there is one."""
+
+    type: Literal["error"] = "error"
+    session: SessionNumber | None = None
+    index: Count | None = None
+    request: Count | None = None
+    code: Annotated[Code, Field(strict=False)]
+    retry: Annotated[Retry, Field(strict=False)]
+    message: Text
+
+
+ToServer = Annotated[
+    Open | FrameIn | Update | Rekey | Hold | RequestKeyframe | Flush | Close | Ping | Pong | AskStatus,
+    Field(discriminator="type"),
+]
+ToClient = Annotated[
+    Opened | Painted | Dropped | Credit | Updated | Flushed | Closed | Ping | Pong | Status | Error,
+    Field(discriminator="type"),
+]
+
+
+def wire_form(message: BaseModel) -> dict[str, Any]:
+    """A message as plain values, in the form that is packed; fields that hold their defaults are left out."""
+    plain: dict[str, Any] = message.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(message, Message):
+        return {"v": message.v, "type": message.type, **plain}  # type: ignore[attr-defined]
+    return plain

@@ -1,0 +1,1 @@
+"""The painting process: gateway, sessions, scheduling, codecs of the wire."""
