@@ -52,6 +52,12 @@ class Match:
     flow: Flow
     confidence: Confidence
 
+    @classmethod
+    def identity(cls, shape: tuple[int, ...]) -> "Match":
+        """The match of a picture of this shape (H, W) with itself."""
+        h, w = shape
+        return cls(np.zeros((h, w, 2), np.float32), np.ones((h, w), np.float32))
+
 
 class FlowEngine(Protocol):
     """Finds where the pixels of one picture are seen in others."""

@@ -1,13 +1,14 @@
 """The Brief: what to paint, and how the painting moves. The same names on the wire, in files and as flags."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InvalidMessage
 from .limits import MAX_INTEGER, MAX_NAME, MAX_TEXT
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Interval(ge=0.0, le=1.0)]
 
 
 class Brief(BaseModel):
@@ -19,7 +20,9 @@ class Brief(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    look: str = Field("strokes", min_length=1, max_length=MAX_NAME, description="The painter's look.")
+    look: str | None = Field(
+        None, min_length=1, max_length=MAX_NAME, description="One of the painter's looks; None: its first."
+    )
     prompt: str = Field("", max_length=MAX_TEXT, description="What to paint, for painters that read.")
     negative_prompt: str = Field("", max_length=MAX_TEXT, description="What not to paint, for painters that read.")
     strength: Share = Field(0.75, description="How far the painting may leave the picture, 0 to 1.")
@@ -41,14 +44,10 @@ class Brief(BaseModel):
         0.2, ge=0.0, le=3600.0, description="How long hole_limit must be passed before the new keyframe, seconds."
     )
 
-    confidence: Share = Field(0.5, description="Flow confidence below which a pixel is not warped but painted.")
-    max_hops: int = Field(8, ge=1, le=255, description="How often a pixel may be resampled before it is painted anew.")
+    confidence: Share = Field(0.4, description="Flow confidence below which a pixel is not warped but painted.")
+    max_hops: int = Field(16, ge=1, le=255, description="How often a pixel may be resampled before it is painted anew.")
     fade_s: float = Field(0.2, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
-    feather: int = Field(6, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
-    lookahead_s: float = Field(0.0, ge=0.0, le=60.0, description="How far to look ahead, seconds of film.")
-    when_unpainted: Literal["raw", "held"] = Field(
-        "raw", description="What pacing live shows while nothing is painted: the raw frame, or the last output."
-    )
+    feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
 
     @model_validator(mode="after")
     def _gaps_in_order(self) -> "Brief":

@@ -79,9 +79,14 @@ class WarpaintError(Exception):
 
 
 class ProtocolError(WarpaintError):
-    """Bytes that are no message of this protocol."""
+    """Bytes that are no message of this protocol. `session` is the one that they name, if they name one."""
 
     code = Code.BAD_MESSAGE
+
+    def __init__(self, message: str, *, session: int | None = None, index: int | None = None) -> None:
+        super().__init__(message)
+        self.session = session
+        self.index = index
 
 
 class MalformedMessage(ProtocolError):

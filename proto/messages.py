@@ -9,7 +9,8 @@ name carries a unit.
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from annotated_types import Interval, Len
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .brief import Brief, Share
 from .errors import Code, Retry
@@ -17,14 +18,17 @@ from .limits import MAX_INTEGER, MAX_NAME, MAX_PICTURE_PIXELS, MAX_SESSION, MAX_
 
 VERSION: Final = 1
 
-Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-Number = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-Text = Annotated[str, Field(max_length=MAX_TEXT)]
-Milliseconds = Annotated[float, Field(ge=0.0)]
-SessionNumber = Annotated[int, Field(ge=0, le=MAX_SESSION)]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+Count = Annotated[int, Interval(ge=0, le=MAX_INTEGER)]
+Number = Annotated[int, Interval(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Positive = Annotated[int, Interval(ge=1, le=MAX_INTEGER)]
+Name = Annotated[str, Len(1, MAX_NAME)]
+Label = Annotated[str, Len(0, MAX_NAME)]
+Text = Annotated[str, Len(0, MAX_TEXT)]
+Milliseconds = Annotated[float, Interval(ge=0.0)]
+SessionNumber = Annotated[int, Interval(ge=0, le=MAX_SESSION)]
+Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]
+Frames = Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
+Scalar = str | bool | int | float | None
 Ratio = tuple[Positive, Positive]
 
 Encoding = Literal["raw", "jpeg", "mjpeg", "h264", "hevc", "vp8", "vp9", "av1"]
@@ -54,7 +58,7 @@ class Source(Model):
     height: Side
     encoding: Encoding = "raw"
     pixels: Pixels = "bgr24"  # of raw
-    strides: Annotated[tuple[Positive, ...], Field(max_length=4)] | None = None  # bytes a row, a plane; None: tight
+    strides: Annotated[tuple[Positive, ...], Len(0, 4)] | None = None  # bytes a row, a plane; None: tight
     colour: Colour = Colour()
     time_base: Ratio = (1, 1000)  # seconds a tick
     sample_aspect: Ratio = (1, 1)
@@ -72,9 +76,9 @@ class Result(Model):
 
     encoding: Encoding = "raw"
     pixels: Pixels = "bgr24"  # of raw
-    quality: Annotated[int, Field(ge=1, le=100)] = 90  # of jpeg and mjpeg
-    crf: Annotated[int, Field(ge=0, le=51)] = 20  # of the other codecs: lower is better and larger
-    gop_frames: Annotated[int, Field(ge=1, le=10_000)] = 60  # frames from one coded keyframe to the next
+    quality: Annotated[int, Interval(ge=1, le=100)] = 90  # of jpeg and mjpeg
+    crf: Annotated[int, Interval(ge=0, le=51)] = 20  # of the other codecs: lower is better and larger
+    gop_frames: Annotated[int, Interval(ge=1, le=10_000)] = 60  # frames from one coded keyframe to the next
 
 
 class Message(Model):
@@ -99,9 +103,9 @@ class Open(InSession):
     painter: Name | None = None  # None: the daemon's default
     flow: Name | None = None
     pacing: Pacing = "every"
-    max_pixels: Annotated[int, Field(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
-    maps: Annotated[tuple[MapName, ...], Field(max_length=4)] = ()
-    client: Annotated[str, Field(max_length=MAX_NAME)] = ""  # name and version, for the log
+    max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
+    maps: Annotated[tuple[MapName, ...], Len(0, 4)] = ()
+    client: Label = ""  # name and version, for the log
 
 
 class FrameIn(InSession):
@@ -117,7 +121,7 @@ class Update(InSession):
 
     type: Literal["update"] = "update"
     request: Count
-    changes: Annotated[dict[Name, JsonValue], Field(max_length=64)]
+    changes: Annotated[dict[Name, Scalar], Len(0, 64)]
 
 
 class Rekey(InSession):
@@ -176,18 +180,18 @@ class AskStatus(Message):
 
 
 class Opened(InSession):
-    """The session stands. `credit` frames may be sent before the first `credit` comes."""
+    """The session stands. So many frames as `credit` may be sent and not yet answered at once."""
 
     type: Literal["opened"] = "opened"
     token: Name  # names the session beyond this connection
-    credit: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+    credit: Frames
     epoch: Count
     painter: Name
     flow: Name
     looks: tuple[Name, ...]  # what Brief.look may be with this painter
     width: Side  # of the working canvas, which maps are on
     height: Side
-    server: Annotated[str, Field(max_length=MAX_NAME)]
+    server: Label
 
 
 class Provenance(StrEnum):
@@ -204,7 +208,7 @@ class Part(Model):
 
     name: Literal["picture", "flow", "confidence", "hops", "holes"]
     dtype: Literal["uint8", "float32"] | None = None  # of a map
-    shape: Annotated[tuple[Positive, ...], Field(max_length=3)] | None = None  # of a map: height, width[, 2]
+    shape: Annotated[tuple[Positive, ...], Len(0, 3)] | None = None  # of a map: height, width[, 2]
 
 
 class Painted(InSession):
@@ -215,13 +219,13 @@ class Painted(InSession):
     pts: Number
     epoch: Count  # of the Brief that it was painted by
     provenance: Annotated[Provenance, Field(strict=False)]
-    parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=5)]
+    parts: Annotated[tuple[Part, ...], Len(1, 5)]
     coded_keyframe: bool = True  # the picture can be decoded without an earlier one
     holes: Share = 0.0  # share of the canvas that no reference explained
     painted_pixels: Count = 0  # pixels that the painter painted for this frame
     confidence: Share = 0.0  # mean confidence of the flow
     delay_ms: Milliseconds = 0.0  # from arrival to sending
-    stages_ms: Annotated[dict[Name, Milliseconds], Field(max_length=32)] = {}
+    stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)] = {}
 
 
 class Dropped(InSession):
@@ -235,18 +239,18 @@ class Dropped(InSession):
 
 
 class Credit(InSession):
-    """So many more frames may be sent."""
+    """From now on so many frames may be unanswered at once; 0: the daemon takes no more."""
 
     type: Literal["credit"] = "credit"
-    frames: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+    frames: Annotated[int, Interval(ge=0, le=MAX_WINDOW)]
 
 
 class Updated(InSession):
-    """An `update`, `rekey` or `hold` is taken (`shown_at` is None) or shown for the first time by that frame."""
+    """An `update` or `rekey` is taken; or, with `epoch` and `shown_at`, is shown for the first time by that frame."""
 
     type: Literal["updated"] = "updated"
     request: Count
-    epoch: Count
+    epoch: Count | None = None
     shown_at: Count | None = None
 
 
@@ -300,17 +304,17 @@ class SessionStatus(Model):
     unsent: Count  # results that the client has not yet taken
     references_bytes: Count
     totals: Totals
-    stages_ms: Annotated[dict[Name, Milliseconds], Field(max_length=32)]  # mean a frame
-    dropped_at: Annotated[dict[Name, Count], Field(max_length=32)]  # by stage
+    stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)]  # mean a frame
+    dropped_at: Annotated[dict[Name, Count], Len(0, 32)]  # by stage
 
 
 class Status(Message):
     """How the daemon does."""
 
     type: Literal["status"] = "status"
-    server: Annotated[str, Field(max_length=MAX_NAME)]
+    server: Label
     pid: Count
-    uptime_s: Annotated[float, Field(ge=0.0)]
+    uptime_s: Annotated[float, Interval(ge=0.0)]
     resident_bytes: Count
     engines: tuple[EngineStatus, ...]
     sessions: tuple[SessionStatus, ...]

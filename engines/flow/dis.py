@@ -7,6 +7,8 @@ displacement optical flow", ECCV 2010.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,17 +25,22 @@ FLOW_PIXELS = 768 * 512
 DISAGREEMENT_PX = 0.75
 # Disagreement that is allowed beside it, as a share of the motion: long ways are measured less well.
 DISAGREEMENT_PER_PX = 0.01
+# And so many pixels more as change nothing that is seen: this many levels over the local contrast, but no more than.
+UNSEEN_LEVELS = 4.0
+UNSEEN_PX = 8.0
 # Levels of grey that differ by noise and compression alone, between pictures of the same thing.
 NOISE_LEVELS = 4.0
 # How many pixels of misplacement the photometric check forgives, in units of the local contrast.
 FORGIVEN_PX = 0.6
 # Where the flow squeezes its target together by this much a pixel (negative divergence), confidence is one half: the
 # target has room there that the source had not, as beside the trailing edge of something that moves.
-SQUEEZE = 0.12
+SQUEEZE = 0.15
 # A pixel is no surer than its neighbours within this window, pixels: occlusions at small motion are slivers.
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 # Photometric difference is read over this window, pixels: single pixels are noise, larger windows blur occlusions.
 PHOTOMETRIC_WINDOW = 5
+# Buffers are kept for so many sizes of picture: a few sessions' worth.
+SIZES_AT_ONCE = 4
 # Below this side DIS has no room for its pyramid of 8-pixel patches; smaller pictures are enlarged for it.
 SMALLEST_SIDE = 64
 
@@ -64,7 +71,7 @@ class Dis:
 
     def __init__(self, *, flow_pixels: int = FLOW_PIXELS) -> None:
         self._flow_pixels = flow_pixels
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis_for = lru_cache(maxsize=SIZES_AT_ONCE)(_make_dis)
 
     def encode(self, pictures: Sequence[Picture]) -> list[Features]:
         """The features of each picture, [H, W, 3] uint8."""
@@ -94,14 +101,21 @@ class Dis:
         flow, decided, photometric = hold_still(forward, still, areas, lambda flow: _moved(target, source, flow))
         disagreement = cv2.add(flow, resample(backward, flow))
         disagreement[decided] = 0.0
-        confidence = _confidence(flow, disagreement, photometric, target.contrast)
+        squeeze = np.minimum(_divergence(forward), 0)
+        confidence = _confidence(flow, disagreement, squeeze, photometric, target.contrast)
         size = target.size
         if size != (w, h):
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR)
         return Match(scaled_flow(flow, size), confidence)
 
     def _flow(self, target: DisFeatures, source: DisFeatures, start: Flow | None) -> Flow:
-        return self._dis.calc(target.gray, source.gray, None if start is None else start.copy())
+        dis = self._dis_for(target.gray.shape)
+        return dis.calc(target.gray, source.gray, None if start is None else start.copy())
+
+
+def _make_dis(shape: tuple[int, ...]) -> Any:
+    """A DIS for pictures of this shape alone: OpenCV 5.0's crashes the process when it is given another."""
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def _ours(features: Features) -> DisFeatures:
@@ -154,12 +168,18 @@ def _divergence(flow: Flow) -> NDArray[np.float32]:
 
 
 def _confidence(
-    flow: Flow, disagreement: Flow, photometric: NDArray[np.float32], contrast: NDArray[np.float32]
+    flow: Flow,
+    disagreement: Flow,
+    squeeze: NDArray[np.float32],
+    photometric: NDArray[np.float32],
+    contrast: NDArray[np.float32],
 ) -> Confidence:
     """Three checks as bells that fall to one half at their tolerance, multiplied; zero outside the source."""
     far = cv2.magnitude(disagreement[..., 0], disagreement[..., 1])
     allowed_far = DISAGREEMENT_PX + DISAGREEMENT_PER_PX * cv2.magnitude(flow[..., 0], flow[..., 1])
+    allowed_far += np.minimum(UNSEEN_LEVELS / np.maximum(contrast, 1e-3), UNSEEN_PX)
     allowed_difference = NOISE_LEVELS + FORGIVEN_PX * contrast
-    squeezed = np.minimum(_divergence(flow), 0) / SQUEEZE
-    bells = (1 + (far / allowed_far) ** 2) * (1 + (photometric / allowed_difference) ** 2) * (1 + squeezed**2)
+    bells = (
+        (1 + (far / allowed_far) ** 2) * (1 + (photometric / allowed_difference) ** 2) * (1 + (squeeze / SQUEEZE) ** 2)
+    )
     return cv2.erode(np.where(inside(flow), 1 / bells, 0).astype(np.float32), NEIGHBOURS)

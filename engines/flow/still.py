@@ -127,35 +127,31 @@ def _shifts(flow: Flow, target: FlatAreas, source: FlatAreas) -> NDArray[np.floa
 
 
 def _rests(target: FlatAreas, shifts: NDArray[np.float64], still: Mask, moving: Mask) -> Mask:
-    """Which areas [n] stand still: those found in the same place, and open ones while the camera stands still."""
-    big = target.sizes >= SMALLEST_AREA
+    """Which areas [n] stand still: those found in the same place, and those with more still than moving around them."""
     with np.errstate(invalid="ignore"):
         found_still = _is_still(shifts)
-    lost = np.isnan(shifts[:, 0]) & target.closed
-    camera_rests = not _camera_moves(still, moving, target)
-    result: Mask = big & (
-        found_still | (~target.closed & camera_rests) | (lost & _surrounded_by(target, still, moving))
-    )
-    return result
+    votes = _votes_around(target, still) + _votes_of_border(target, still, moving)
+    rests: Mask = found_still | (np.isnan(shifts[:, 0]) & (votes > _votes_around(target, moving)))
+    return rests & (target.sizes >= SMALLEST_AREA)
 
 
-def _camera_moves(still: Mask, moving: Mask, target: FlatAreas) -> bool:
-    """Whether what has texture along the frame's border moves."""
-    edge = np.ones_like(still)
-    edge[OUTLINE_PX:-OUTLINE_PX, OUTLINE_PX:-OUTLINE_PX] = False
-    seen_still = np.count_nonzero(still & edge & (target.labels == 0))
-    seen_moving = np.count_nonzero(moving & edge)
-    return bool(seen_moving > max(seen_still, CAMERA_SHARE * np.count_nonzero(edge)))
-
-
-def _surrounded_by(target: FlatAreas, still: Mask, moving: Mask) -> Mask:
-    """Which areas [n] have more still than moving pixels around them."""
+def _votes_around(target: FlatAreas, voters: Mask) -> NDArray[np.int64]:
+    """How many of these pixels lie around each area [n], outside of all areas."""
     ring = np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)
     nearest = cv2.dilate(target.labels.astype(np.float32), ring).astype(np.int32)
-    outside = target.labels == 0
+    return np.bincount(nearest[voters & (target.labels == 0)], minlength=len(target.sizes))
+
+
+def _votes_of_border(target: FlatAreas, still: Mask, moving: Mask) -> NDArray[np.int64]:
+    """How much of the frame's border lies in each area [n]: a vote for stillness, unless the camera moves."""
+    edge = np.ones_like(still)
+    edge[OUTLINE_PX:-OUTLINE_PX, OUTLINE_PX:-OUTLINE_PX] = False
     count = len(target.sizes)
-    for_still = np.bincount(nearest[still & outside], minlength=count)
-    return for_still > np.bincount(nearest[moving & outside], minlength=count)
+    seen_still = np.count_nonzero(still & edge & (target.labels == 0))
+    seen_moving = np.count_nonzero(moving & edge)
+    if seen_moving > max(seen_still, CAMERA_SHARE * np.count_nonzero(edge)):
+        return np.zeros(count, np.int64)
+    return np.bincount(target.labels[edge], minlength=count)
 
 
 def _carried(flow: Flow, target: FlatAreas, shifts: NDArray[np.float64], shifted: Mask) -> tuple[Flow, Mask, Mask]:

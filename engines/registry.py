@@ -1,0 +1,75 @@
+"""Engines by name: built in, an entry point of another package, or `module:Class`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..proto.errors import Code, RefusedError
+from .base import FlowEngine, Painter
+
+PAINTER_GROUP = "warpaint.painters"
+FLOW_GROUP = "warpaint.flows"
+
+
+def _filters() -> Painter:
+    from .painters.filters import Filters
+
+    return Filters()
+
+
+def _identity() -> Painter:
+    from .painters.identity import Identity
+
+    return Identity()
+
+
+def _dis() -> FlowEngine:
+    from .flow.dis import Dis
+
+    return Dis()
+
+
+# Imported when asked for: a daemon without an engine does not pay for its imports.
+PAINTERS: dict[str, Callable[[], Painter]] = {"filters": _filters, "identity": _identity}
+FLOWS: dict[str, Callable[[], FlowEngine]] = {"dis": _dis}
+
+
+def load_painter(name: str) -> Painter:
+    """The painter of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""
+    painter = _load(name, "painter", PAINTERS, PAINTER_GROUP)
+    if not callable(getattr(painter, "paint", None)) or not isinstance(getattr(painter, "looks", None), tuple | list):
+        raise RefusedError(
+            Code.UNKNOWN_ENGINE, f"{name!r} is no painter: it needs a method `paint` and a tuple `looks`"
+        )
+    return painter
+
+
+def load_flow(name: str) -> FlowEngine:
+    """The flow engine of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""
+    flow = _load(name, "flow engine", FLOWS, FLOW_GROUP)
+    if not callable(getattr(flow, "encode", None)) or not callable(getattr(flow, "match", None)):
+        raise RefusedError(Code.UNKNOWN_ENGINE, f"{name!r} is no flow engine: it needs methods `encode` and `match`")
+    return flow
+
+
+def _load(name: str, kind: str, built_in: dict[str, Callable[[], Any]], group: str) -> Any:
+    if name in built_in:
+        return built_in[name]()
+    found = entry_points(group=group)
+    if name in found.names:
+        return _made(name, kind, found[name].load)
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return _made(name, kind, lambda: getattr(import_module(module), attribute))
+    known = ", ".join(sorted({*built_in, *found.names}))
+    raise RefusedError(Code.UNKNOWN_ENGINE, f"no {kind} {name!r} here; there are {known}, or module:Class")
+
+
+def _made(name: str, kind: str, load: Callable[[], Callable[[], Any]]) -> Any:
+    try:
+        return load()()
+    except Exception as error:  # third-party code may raise anything
+        raise RefusedError(
+            Code.UNKNOWN_ENGINE, f"the {kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
