@@ -29,7 +29,7 @@ class Decoder(Protocol):
         """The pictures still held back. The next payload begins a new stream. Raises RefusedError: BAD_FRAME."""
 
     def close(self) -> None:
-        """Frees what is held. The decoder is of no use afterwards."""
+        """Frees what is held. The decoder is of no use afterwards; closing twice does no harm."""
 
 
 class Encoder(Protocol):
@@ -45,7 +45,7 @@ class Encoder(Protocol):
         """The payloads still held back. Nothing may be encoded afterwards. Raises RefusedError: ENCODER_FAILED."""
 
     def close(self) -> None:
-        """Frees what is held. The encoder is of no use afterwards."""
+        """Frees what is held. The encoder is of no use afterwards; closing twice does no harm."""
 
 
 def make_decoder(source: Source) -> Decoder:

@@ -127,7 +127,8 @@ def check_size(width: int, height: int, source: Source) -> None:
     """Raises RefusedError, BAD_FRAME, if a decoded picture is not of the size that `open` announced."""
     if (width, height) != (source.width, source.height):
         raise RefusedError(
-            Code.BAD_FRAME, f"the picture is {width}x{height}; the session was opened for {source.width}x{source.height}"
+            Code.BAD_FRAME,
+            f"the picture is {width}x{height}; the session was opened for {source.width}x{source.height}",
         )
 
 

@@ -1,0 +1,142 @@
+"""The daemon's settings: from defaults, a TOML file, the environment (`WARPAINT_...`) and flags, in that order."""
+
+import argparse
+import json
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Interval
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ..proto.address import default_address, is_local
+from ..proto.limits import MAX_PICTURE_PIXELS, MAX_WINDOW
+
+ENVIRONMENT_PREFIX = "WARPAINT_"
+
+
+class Settings(BaseSettings):
+    """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+    bind: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=lambda: (default_address(os.environ, os.getuid()),),
+        min_length=1,
+        description="ZeroMQ addresses to listen on: ipc://PATH or tcp://127.0.0.1:PORT. Others are refused: there are "
+        "no keys yet. An ipc path is this user's alone.",
+    )
+    painters: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("filters", "identity"),
+        min_length=1,
+        description="Painters to hold: filters, identity, the name of another package's entry point, or module:Class. "
+        "The first is the default.",
+    )
+    flows: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("dis", "none"),
+        min_length=1,
+        description="Flow engines to hold: dis, an entry point, module:Class, or none, with which each frame is "
+        "painted alone. The first is the default.",
+    )
+    max_sessions: Annotated[int, Interval(ge=1, le=10_000)] = Field(
+        16, description="Sessions at once. Each holds some ten pictures of its canvas: 30 MB at 1280x720."
+    )
+    window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = Field(
+        8,
+        description="Frames of one session, in frames, that may be unanswered at once: enough to hide the way there "
+        "and back, few enough that a change of the Brief shows soon.",
+    )
+    max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] = Field(
+        1280 * 720,
+        description="Largest working canvas, in pixels; larger frames are painted smaller and scaled back. A session "
+        "may ask for less.",
+    )
+    paint_timeout_s: Annotated[float, Interval(gt=0, le=86_400)] = Field(
+        120.0, description="How long a painter may take over one call, in seconds, before it is given up."
+    )
+    probe_s: Annotated[float, Interval(gt=0, le=3_600)] = Field(
+        5.0, description="How often a silent client is asked whether it is still there, in seconds."
+    )
+    drain_s: Annotated[float, Interval(ge=0, le=3_600)] = Field(
+        10.0, description="How long the frames in hand may take after SIGTERM, in seconds."
+    )
+    opencv_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
+        0, description="Threads that OpenCV may use for one call; 0: one a core."
+    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="How much goes to the log.")
+
+    @field_validator("bind", "painters", "flows", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """In the environment, a list is separated by commas."""
+        return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file. Flags come before all, where there are any."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("bind")
+    @classmethod
+    def _only_here(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            if not is_local(address):
+                raise ValueError(
+                    f"{address!r} is not allowed: only ipc://PATH and tcp://127.0.0.1:PORT (or [::1]) may be bound"
+                )
+        return addresses
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's own flags; one for each setting joins them in `load_settings`."""
+    made = argparse.ArgumentParser(prog="warpaintd", description="The daemon that paints video.", allow_abbrev=False)
+    made.add_argument("--version", action="store_true", help="print the version and end")
+    made.add_argument("--print-config", action="store_true", help="print the default settings as a file and end")
+    made.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
+    return made
+
+
+def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Settings:
+    """The settings: flags over environment over file over defaults. `own` is `parser()`'s.
+
+    Raises ValidationError, SettingsError, OSError, or ValueError for a file that is not TOML.
+    """
+    flags = CliSettingsSource[argparse.ArgumentParser](Settings, root_parser=own, cli_kebab_case=True)
+    path = own.parse_args(arguments).config
+    if path is not None and not Path(path).is_file():
+        raise OSError(f"there is no settings file {path!r}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    return FromFile(_cli_settings_source=flags(args=list(arguments)))
+
+
+def default_file() -> str:
+    """The default settings as a TOML file, each with its description."""
+    lines = ["# The settings of warpaintd, with their defaults.", ""]
+    for name, field in Settings.model_fields.items():
+        lines += textwrap.wrap(field.description or "", 100, initial_indent="# ", subsequent_indent="# ")
+        value = field.get_default(call_default_factory=True, validated_data={})
+        mark = "# " if field.default_factory else ""  # depends on the user: shown, not set
+        lines += [f"{mark}{name} = {json.dumps(value)}", ""]
+    return "\n".join(lines)
