@@ -1,0 +1,5 @@
+"""`python -m warpaint.server` is `warpaintd`."""
+
+from .cli import main
+
+main()
