@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zmq
@@ -52,6 +52,13 @@ SOCKET_BUFFER = 4 * 1024 * 1024
 COPY_BELOW = 64 * 1024
 
 Image = NDArray[np.uint8]
+
+
+class HasFileno(Protocol):
+    """Something to poll."""
+
+    def fileno(self) -> int:
+        """The file descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +165,17 @@ class Client:
     def _send(self, message: Message, payloads: Sequence[Any] = ()) -> None:
         self._socket.send_multipart([pack(message), *payloads], copy=not payloads)
 
-    def wait(self) -> None:
-        """Waits for a message, and takes it. Raises DaemonGone when the daemon has been silent for too long."""
-        if self._receive(SILENCE_S):
+    def wait(self, also: HasFileno | None = None) -> None:
+        """Waits for a message, and takes it; or until `also` is readable.
+
+        Raises DaemonGone when the daemon has been silent for too long.
+        """
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        if also is not None:
+            poller.register(also, zmq.POLLIN)
+        if poller.poll(int(SILENCE_S * 1000)):
+            self._receive(0)
             return
         now = time.monotonic()
         if self._asked <= self._heard:
@@ -214,6 +229,7 @@ class Session:
         max_pixels: int | None,
         maps: tuple[MapName, ...],
     ) -> None:
+        self.brief = brief
         self._client = client
         self._source = source
         self._opening = {
@@ -258,6 +274,11 @@ class Session:
     def totals(self) -> Totals | None:
         """What became of the frames, once the session is closed."""
         return self._conversation.totals if self._conversation else None
+
+    @property
+    def may_push(self) -> bool:
+        """Whether `push` would send at once."""
+        return self._conversation is None or self._active.may_send
 
     @property
     def unanswered(self) -> int:

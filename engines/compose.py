@@ -19,7 +19,7 @@ TRUST_RAMP = 0.2
 # A pixel is a hole when its references together are trusted less than this.
 ENOUGH_TRUST = 0.5
 # Holes that a disc of this diameter, pixels, does not fit into are no holes: such slivers are not worth a brush.
-SLIVER_PX = 7
+SLIVER_PX = 9
 # What a pixel weighs that nothing explains: it shows the last layer until it is painted.
 NEXT_TO_NOTHING = 1e-3
 # Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.

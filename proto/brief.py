@@ -30,7 +30,7 @@ class Brief(BaseModel):
     vary_seed: bool = Field(False, description="Add the frame's index to the seed: each painting has its own.")
 
     keyframe_threshold: float = Field(
-        50.0,
+        80.0,
         ge=0.0,
         le=255.0,
         description="Mean absolute difference of dilated edge maps, 0 to 255, that makes a new keyframe at no gap; "
@@ -39,7 +39,7 @@ class Brief(BaseModel):
     keyframe_gap_min_s: float = Field(1 / 3, ge=0.0, le=3600.0, description="Shortest gap between keyframes, seconds.")
     keyframe_gap_max_s: float = Field(10.0, gt=0.0, le=3600.0, description="Longest gap between keyframes, seconds.")
     cut_detection: bool = Field(True, description="Drop all references where the film cuts.")
-    hole_limit: Share = Field(0.35, description="Share of holes in a frame above which a new keyframe is considered.")
+    hole_limit: Share = Field(0.5, description="Share of holes in a frame above which a new keyframe is considered.")
     hole_limit_s: float = Field(
         0.2, ge=0.0, le=3600.0, description="How long hole_limit must be passed before the new keyframe, seconds."
     )

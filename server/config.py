@@ -25,6 +25,10 @@ from ..proto.limits import MAX_PICTURE_PIXELS, MAX_WINDOW
 ENVIRONMENT_PREFIX = "WARPAINT_"
 
 
+def _own_socket() -> tuple[str, ...]:
+    return (default_address(os.environ, os.getuid()),)
+
+
 class Settings(BaseSettings):
     """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
 
@@ -33,7 +37,7 @@ class Settings(BaseSettings):
     )
 
     bind: Annotated[tuple[str, ...], NoDecode] = Field(
-        default_factory=lambda: (default_address(os.environ, os.getuid()),),
+        default_factory=_own_socket,
         min_length=1,
         description="ZeroMQ addresses to listen on: ipc://PATH or tcp://127.0.0.1:PORT. Others are refused: there are "
         "no keys yet. An ipc path is this user's alone.",
@@ -74,6 +78,9 @@ class Settings(BaseSettings):
     )
     opencv_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
         0, description="Threads that OpenCV may use for one call; 0: one a core."
+    )
+    until_stdin_closes: bool = Field(
+        False, description="End when standard input closes: for a program that starts a daemon of its own."
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="How much goes to the log.")
 

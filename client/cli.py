@@ -1,0 +1,201 @@
+"""`warpaint`: the command line of all clients. It parses and prints, nothing else."""
+
+import argparse
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .. import __version__
+from ..proto.errors import WarpaintError
+from ..proto.messages import Status
+from .film.formats import CODECS
+from .flags import add_brief_flags, brief_changes
+from .painting import Client
+from .run import Figures, Job, convert
+
+# As shells know them: an error, and 128 + SIGINT.
+FAILED, INTERRUPTED = 1, 130
+
+DAEMON_HELP = "the daemon's address [the user's own daemon, or one that is started for this]"
+
+console = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Runs the command. Exits with 0, 1 for what could not be done, 2 for a wrong use, 130 for Ctrl-C."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.command(arguments)
+    except WarpaintError as error:
+        console.print(f"warpaint: {error}", style="red", markup=False)
+        raise SystemExit(FAILED) from None
+    except KeyboardInterrupt:
+        console.print("stopped; what was painted until now is kept")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="warpaint", description="Paints films: keyframes are painted, the rest is warped along the flow."
+    )
+    parser.add_argument("--version", action="version", version=f"warpaint {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="paint a film, or a folder of pictures, into another"))
+    _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
+    status = commands.add_parser("status", help="show how a daemon does")
+    status.add_argument("--daemon", metavar="ADDRESS", help="the daemon's address [the user's own]")
+    status.set_defaults(command=_status)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", type=Path, help="a film, or a folder of pictures")
+    parser.add_argument(
+        "target", metavar="OUT", type=Path, help="a film by its extension, or a folder for PNG pictures"
+    )
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="paint from here on")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="paint up to here")
+    parser.add_argument("--rate", type=Fraction, default=Fraction(25), help="pictures a second of a folder [25]")
+    parser.add_argument("--compare", action="store_true", help="write raw and painted side by side")
+    parser.add_argument("--maps", type=Path, metavar="DIR", help="write flow, confidence, hops and holes of each frame")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few moments")
+    _add_shared(parser)
+    parser.set_defaults(command=_run)
+
+
+def _add_pipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="source_format", metavar="FORMAT", help="nut, matroska or mpegts [looks itself]")
+    parser.add_argument("--to", dest="target_format", default="nut", choices=("nut", "mpegts"), help="[nut]")
+    _add_shared(parser)
+    parser.set_defaults(command=_pipe)
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
+    parser.add_argument("--painter", help="one of the daemon's painters [its first]")
+    parser.add_argument("--flow", help="one of the daemon's flow engines; none: each frame alone [its first]")
+    parser.add_argument("--max-pixels", type=int, help="work at no more pixels than this [the daemon's limit]")
+    parser.add_argument("--codec", default="h264", choices=tuple(CODECS), help="of the film that is written [h264]")
+    parser.add_argument("--crf", type=int, help="its quality: lower is better and larger [the codec's own]")
+    add_brief_flags(parser)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    job = Job(
+        source=arguments.source,
+        target=arguments.target,
+        start_s=arguments.start,
+        end_s=arguments.end,
+        rate=arguments.rate,
+        compare=arguments.compare,
+        maps=arguments.maps,
+        sheet=arguments.sheet,
+        **_shared(arguments),
+    )
+    with _progress() as bar:
+        task = bar.add_task("painting", total=None, rate="")
+
+        def show(figures: Figures) -> None:
+            speed = bar.tasks[task].speed
+            rate = f"{speed:.1f} frames/s" if speed else ""
+            bar.update(task, completed=figures.frames, total=figures.expected, rate=rate)
+
+        figures = convert(job, say=_say, progress=show)
+    _print_figures(figures)
+
+
+def _pipe(arguments: argparse.Namespace) -> None:
+    job = Job(
+        source=sys.stdin.buffer,
+        target=sys.stdout.buffer,
+        source_format=arguments.source_format,
+        target_format=arguments.target_format,
+        **_shared(arguments),
+    )
+    convert(job, say=_say, progress=lambda _: None)
+
+
+def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("daemon", "painter", "flow", "max_pixels", "codec", "crf")
+    return {name: getattr(arguments, name) for name in names} | {"brief": brief_changes(arguments)}
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    with Client(arguments.daemon) as client:
+        client.ping()
+        _print_status(client.status())
+
+
+def _say(sentence: str) -> None:
+    console.print(sentence, style="dim", markup=False)
+
+
+def _progress() -> Progress:
+    """A bar on a terminal; elsewhere nothing."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _print_figures(figures: Figures) -> None:
+    totals, frames = figures.totals, max(1, figures.frames)
+    if totals is None:
+        return
+    table = Table(box=None, show_header=False)
+    table.add_row("frames", str(totals.painted))
+    table.add_row("keyframes", str(totals.keyframes))
+    table.add_row("painted area a frame", f"{100 * totals.painted_pixels / max(1, totals.canvas_pixels):.1f} %")
+    table.add_row("holes a frame", f"{100 * figures.holes / frames:.1f} %")
+    for name, ms in figures.stages_ms.items():
+        table.add_row(f"{name.replace('_', ' ')}, ms a frame", f"{ms / frames:.1f}")
+    console.print(table)
+
+
+def _print_status(status: Status) -> None:
+    out = Console(highlight=False)
+    resident = status.resident_bytes / 2**20
+    out.print(f"{status.server}, process {status.pid}, up {status.uptime_s:.0f} s, {resident:.0f} MiB resident")
+    engines = Table("engine", "kind", "calls", "mean ms", box=None)
+    for engine in status.engines:
+        engines.add_row(engine.name, engine.kind, str(engine.calls), f"{engine.mean_ms:.1f}")
+    out.print(engines)
+    columns = (
+        "session",
+        "painter",
+        "flow",
+        "canvas",
+        "waiting",
+        "unsent",
+        "painted",
+        "failed",
+        "dropped",
+        "ms a frame",
+    )
+    sessions = Table(*columns, box=None)
+    for each in status.sessions:
+        busy = sum(ms for stage, ms in each.stages_ms.items() if stage != "wait")
+        dropped = ", ".join(f"{count} at {stage}" for stage, count in each.dropped_at.items()) or "0"
+        sessions.add_row(
+            str(each.session),
+            each.painter,
+            each.flow,
+            f"{each.width}x{each.height}",
+            str(each.waiting),
+            str(each.unsent),
+            str(each.totals.painted),
+            str(each.totals.failed),
+            dropped,
+            f"{busy:.1f}",
+        )
+    out.print(sessions if status.sessions else "no sessions")

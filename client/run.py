@@ -1,0 +1,197 @@
+"""`warpaint run` and `warpaint pipe`: films through a daemon, into films."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..proto.brief import Brief
+from ..proto.messages import Painted, Totals
+from .conversion import PaintedPair, painted_film
+from .errors import MediaError
+from .film.media import Buffer, Film, plane_shapes
+from .film.pictures import as_bgr
+from .film.reader import open_film
+from .film.writer import create_film
+from .local_daemon import connected
+from .maps import ALL, MapFolder, save_picture
+from .painting import Session
+from .sheet import Picture, SheetRow, contact_sheet
+
+# Moments of the film on a contact sheet: as many as fit a page.
+SHEET_ROWS = 6
+# Where the length of the film is not known, the sheet's moments lie so many frames apart.
+SHEET_STEP = 24
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to convert, and how. `source` and `target` are paths, or file objects for pipes."""
+
+    source: Path | BinaryIO
+    target: Path | BinaryIO
+    brief: dict[str, Any]
+    daemon: str | None = None
+    painter: str | None = None
+    flow: str | None = None
+    max_pixels: int | None = None
+    codec: str = "h264"
+    crf: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    source_format: str | None = None
+    target_format: str | None = None
+    rate: Fraction = Fraction(25)
+    compare: bool = False
+    maps: Path | None = None
+    sheet: Path | None = None
+
+
+@dataclass(slots=True)
+class Figures:
+    """What it took: grows while a film is converted."""
+
+    frames: int = 0
+    expected: int | None = None
+    totals: Totals | None = None
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    holes: float = 0.0
+
+    def add(self, info: Painted) -> None:
+        """One more frame."""
+        self.frames += 1
+        self.holes += info.holes
+        for name, ms in info.stages_ms.items():
+            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + ms
+
+
+def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figures:
+    """Paints the film, and writes it. What it took.
+
+    say: told, in sentences, what becomes of the picture and the sound. Raises WarpaintError; what was painted until
+    then is a film that plays. So it is after a KeyboardInterrupt.
+    """
+    figures = Figures()
+    Brief().changed(job.brief)  # a wrong wish is told before anything is started
+    with ExitStack() as stack:
+        film = stack.enter_context(
+            open_film(job.source, start_s=job.start_s, end_s=job.end_s, format=job.source_format, rate=job.rate)
+        )
+        figures.expected = film.frame_count_estimate
+        client = stack.enter_context(connected(job.daemon, say=say))
+        session = client.session(
+            source=film.source,
+            painter=job.painter,
+            flow=job.flow,
+            max_pixels=job.max_pixels,
+            maps=ALL if job.maps or job.sheet else (),
+            **job.brief,
+        )
+        stack.enter_context(session)
+        outputs = _Outputs(job, film, session, stack)
+        told = _told([*film.notices, *outputs.notices], 0, say)
+        for pair in painted_film(film, client, session):
+            outputs.write(pair)
+            figures.add(pair.painted.info)
+            progress(figures)
+        session.close()
+        figures.totals = session.totals
+    _told([*film.notices, *outputs.notices], told, say)
+    return figures
+
+
+def _told(notices: Sequence[str], told: int, say: Say) -> int:
+    """Says the notices that have not been said; how many there are now."""
+    for notice in dict.fromkeys(notices[told:]):
+        say(notice)
+    return len(notices)
+
+
+class _Outputs:
+    """Where the frames of a conversion go: the film, and on request maps and a contact sheet."""
+
+    def __init__(self, job: Job, film: Film, session: Session, stack: ExitStack) -> None:
+        source = film.source
+        self._film = film
+        self._compare = job.compare
+        width = 2 * source.width if job.compare else None
+        self._sink = stack.enter_context(
+            create_film(job.target, like=film, codec=job.codec, crf=job.crf, format=job.target_format, width=width)
+        )
+        max_hops = session.brief.max_hops
+        self._maps = MapFolder(job.maps, max_hops=max_hops) if job.maps else None
+        self._sheet = _Sheet(job.sheet, film, max_hops) if job.sheet else None
+        if self._sheet:
+            stack.callback(self._sheet.save)
+
+    @property
+    def notices(self) -> list[str]:
+        """What becomes of sound, subtitles and picture, in sentences."""
+        return self._sink.notices
+
+    def write(self, pair: PaintedPair) -> None:
+        """Takes a frame."""
+        raw, image = pair.raw, pair.painted.image.reshape(-1)
+        side_by_side = _beside(raw.buffer, image, self._film) if self._compare else image
+        self._sink.write(raw.pts, raw.duration, side_by_side)
+        if self._maps:
+            self._maps.write(pair.painted)
+        if self._sheet:
+            self._sheet.take(pair)
+
+
+def _beside(left: Buffer, right: Buffer, film: Film) -> Buffer:
+    """Two pictures in the film's layout side by side, as one twice as wide."""
+    source, planes, start = film.source, [], 0
+    if source.width % 2 and source.pixels == "yuv420p":
+        raise MediaError(f"--compare needs an even width; {film.name} is {source.width} wide")
+    for rows, row_bytes in plane_shapes(source.pixels, source.width, source.height):
+        stop = start + rows * row_bytes
+        pair = [each[start:stop].reshape(rows, row_bytes) for each in (left, right)]
+        planes.append(np.hstack(pair).reshape(-1))
+        start = stop
+    return np.concatenate(planes)
+
+
+class _Sheet:
+    """Gathers a few moments of the film for a contact sheet."""
+
+    def __init__(self, path: Path, film: Film, max_hops: int) -> None:
+        self._path = path
+        self._film = film
+        self._max_hops = max_hops
+        self._rows: list[SheetRow] = []
+        self._step = max(1, (film.frame_count_estimate or SHEET_STEP * SHEET_ROWS) // SHEET_ROWS)
+
+    def take(self, pair: PaintedPair) -> None:
+        """Keeps the frame if it is one of the moments: the middles of equal parts of the film."""
+        painted = pair.painted
+        if painted.index % self._step != self._step // 2 or len(self._rows) == SHEET_ROWS:
+            return
+        maps = painted.maps
+        self._rows.append(
+            SheetRow(
+                pts=float(painted.pts),
+                raw=self._upright(pair.raw.buffer),
+                painted=self._upright(painted.image.reshape(-1)),
+                flow=maps["flow"],
+                confidence=maps["confidence"],
+                hops=maps["hops"],
+                holes=maps["holes"].astype(np.bool_),
+            )
+        )
+
+    def _upright(self, buffer: Buffer) -> Picture:
+        source = self._film.source
+        return np.rot90(as_bgr(buffer, source, self._film.tags), -source.rotation // 90)
+
+    def save(self) -> None:
+        """Writes the sheet. Raises MediaError."""
+        if self._rows:
+            save_picture(self._path, contact_sheet(self._rows, max_hops=self._max_hops))

@@ -1,0 +1,28 @@
+"""Fixtures that several tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from support.daemon import Daemon, daemon
+
+
+@pytest.fixture(autouse=True)
+def _one_opencv_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with defaults for all tests that do it no harm."""
+    with daemon(tmp_path_factory.mktemp("daemon")) as running:
+        yield running
+
+
+@pytest.fixture
+def quick_daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon of the test's own, which drops silent clients soon."""
+    with daemon(tmp_path, "--probe-s", "0.2") as running:
+        yield running

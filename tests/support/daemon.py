@@ -1,0 +1,139 @@
+"""A real daemon in a process of its own, and a bare ZeroMQ client to be rude to it with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zmq
+
+from warpaint.proto.messages import Message
+from warpaint.proto.wire import Received, pack, to_client
+
+STARTED_WITHIN_S = 60.0
+ENDED_WITHIN_S = 20.0
+ANSWERED_WITHIN_S = 30.0
+
+# Where the third-party engines of the tests are found.
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@dataclass
+class Daemon:
+    """A daemon under test."""
+
+    process: "subprocess.Popen[str]"
+    addresses: list[str]
+    log: Path
+
+    @property
+    def address(self) -> str:
+        """The first address."""
+        return self.addresses[0]
+
+    def stop(self) -> int:
+        """The exit code after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(ENDED_WITHIN_S)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+
+@contextmanager
+def daemon(folder: Path, *flags: str, binds: Sequence[str] = ()) -> Iterator[Daemon]:
+    """A daemon with these flags that listens on an ipc socket in this folder, or where `binds` says.
+
+    At the end it must still be alive, unless the test has ended it: then it must have ended well.
+    """
+    addresses = list(binds) or [f"ipc://{folder}/warpaint.sock"]
+    log = folder / "daemon.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "warpaint.server",
+                *(part for each in addresses for part in ("--bind", each)),
+                *flags,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(PLUGINS)},
+        )
+    made = Daemon(process, [], log)
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no standard output")
+        for _ in addresses:
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the daemon did not start: {log.read_text()}")
+            made.addresses.append(line.split()[-1])
+        yield made
+        if made.alive:
+            if (code := made.stop()) != 0:
+                raise RuntimeError(f"the daemon ended with {code}: {log.read_text()}")
+        elif process.returncode != 0:
+            raise RuntimeError(f"the daemon died with {process.returncode}: {log.read_text()}")
+    finally:
+        if made.alive:
+            process.kill()
+        process.communicate()
+
+
+class Wire:
+    """A connection to a daemon that sends whatever it is told to."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(address)
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def send(self, message: Message, *payloads: bytes) -> None:
+        """Sends a message."""
+        self.send_parts(pack(message), *payloads)
+
+    def send_header(self, header: dict[str, Any], *payloads: bytes) -> None:
+        """Sends any map as a header."""
+        self.send_parts(msgpack.packb(header), *payloads)
+
+    def send_parts(self, *parts: bytes) -> None:
+        """Sends any bytes."""
+        self._socket.send_multipart(parts)
+
+    def receive(self, timeout_s: float = ANSWERED_WITHIN_S) -> Received[Any]:
+        """The next message. Raises TimeoutError."""
+        if not self._socket.poll(int(timeout_s * 1000)):
+            raise TimeoutError(f"nothing came in {timeout_s} s")
+        return to_client(self._socket.recv_multipart())
+
+    def until(self, kind: type[Any], timeout_s: float = ANSWERED_WITHIN_S) -> Any:
+        """The next message of this kind; others before it are passed over. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            message = self.receive(max(0.0, deadline - time.monotonic())).message
+            if isinstance(message, kind):
+                return message
+
+    def quiet(self, for_s: float) -> bool:
+        """Whether nothing comes for so long."""
+        return not self._socket.poll(int(for_s * 1000))
