@@ -20,6 +20,8 @@ from ..engines.grid import resample
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.messages import Provenance
+from . import snapshot
+from .state import Progress, Reference, References, State
 
 # Fields of the Brief that change what is painted; the others change only how it moves.
 PAINTED_FIELDS = frozenset({"look", "prompt", "negative_prompt", "strength", "seed", "vary_seed"})
@@ -70,38 +72,7 @@ class Output:
     painted_pixels: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A frame with its paint, from which later frames are warped. `flow` leads from the last frame into this one."""
-
-    frame: Frame
-    painted: Picture
-    hops: Hops
-    features: Features | None = None
-    flow: Flow | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, bytes."""
-        flow = 0 if self.flow is None else self.flow.nbytes
-        features = 0 if self.features is None else self.features.nbytes
-        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features
-
-
-# What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from
-# one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut.
-References = dict[str, Reference]
-Matches = dict[str, Match]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a film stands, beside its references."""
-
-    rekey: bool = False  # a new keyframe is asked for
-    many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
-    repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
-    next_job: int = 0
+Matches = dict[str, Match]  # by the name of the reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +107,7 @@ class Session:
         """The new epoch. A change of what is painted drops all references; one of how it moves keeps them."""
         before, after = self.brief.model_dump(), brief.model_dump()
         if any(before[name] != after[name] for name in PAINTED_FIELDS):
-            self._references = {}
+            self._references, self._seen = {}, None
         self.brief = brief
         self.epoch += 1
         return self.epoch
@@ -199,6 +170,21 @@ class Session:
         """The outputs that are still to come after the last frame: none, as nothing looks ahead yet."""
         yield from ()
         return []
+
+    def snapshot(self) -> bytes:
+        """The state between two steps. Raises SnapshotError if it is too large."""
+        return snapshot.dump(State(self.brief, self.size, self.epoch, self._references, self._progress))
+
+    def restore(self, data: bytes) -> None:
+        """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""
+        state = snapshot.load(data)
+        if state.size != self.size:
+            raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
+        self.brief, self.epoch = state.brief, state.epoch
+        self._references, self._progress = state.references, state.progress
+        self._seen = None
+        if self._flow and state.references:
+            self._seen = Seen(*(glance(state.references[name].frame.bgr) for name in ("keyframe", "last")))
 
     def _keyframe_due(self, frame: Frame, now: Glance | None, references: References, progress: Progress) -> bool:
         """Whether one was asked for, or the picture has left the last one, not sooner than the shortest gap."""

@@ -1,0 +1,118 @@
+"""A session's state as bytes: enough to go on in another process as if nothing had happened.
+
+One MessagePack map, with arrays as raw bytes beside their dtype and shape. Never pickle. Features are left out: they
+are a cache, and are made again.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ..engines.base import Frame
+from ..proto.brief import Brief
+from ..proto.errors import WarpaintError
+from .state import Progress, Reference, State
+
+VERSION = 1
+# The references of a canvas of 8192 x 8192 pixels would be larger: such a session cannot be moved, which is said.
+MAX_BYTES = 2**31
+
+
+class SnapshotError(WarpaintError):
+    """A state that cannot be written down, or bytes that are no snapshot of this version."""
+
+
+def dump(state: State) -> bytes:
+    """The state as bytes. Raises SnapshotError if it is too large."""
+    held = sum(reference.nbytes for reference in state.references.values())
+    if held > MAX_BYTES:
+        raise SnapshotError(f"the session holds {held} bytes; a snapshot has at most {MAX_BYTES}")
+    data: bytes = msgpack.packb(
+        {
+            "version": VERSION,
+            "brief": state.brief.model_dump(),
+            "size": state.size,
+            "epoch": state.epoch,
+            "progress": _progress(state.progress),
+            "references": {name: _reference(each) for name, each in state.references.items()},
+        }
+    )
+    return data
+
+
+def load(data: bytes) -> State:
+    """The state that these bytes were made of. Raises SnapshotError, and nothing else."""
+    if len(data) > 2 * MAX_BYTES:
+        raise SnapshotError(f"the snapshot has {len(data)} bytes, of at most {2 * MAX_BYTES}")
+    try:
+        plain = msgpack.unpackb(data, max_bin_len=MAX_BYTES)
+        if plain["version"] != VERSION:
+            raise SnapshotError(f"the snapshot has version {plain['version']!r}; this is version {VERSION}")
+        return _state(plain)
+    except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
+        raise SnapshotError(f"these bytes are no snapshot: {type(error).__name__}: {error}") from None
+
+
+def _state(plain: Mapping[str, Any]) -> State:
+    width, height = plain["size"]
+    references = {str(name): _read_reference(each, (height, width)) for name, each in plain["references"].items()}
+    if references and not {"keyframe", "last"} <= references.keys():
+        raise ValueError(f"references without a keyframe or a last output: {sorted(references)}")
+    progress = plain["progress"]
+    since = progress["many_holes_since"]
+    return State(
+        Brief.model_validate(plain["brief"]),
+        (int(width), int(height)),
+        int(plain["epoch"]),
+        references,
+        Progress(
+            bool(progress["rekey"]),
+            None if since is None else Fraction(*since),
+            float(progress["repainted"]),
+            int(progress["next_job"]),
+        ),
+    )
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    since = progress.many_holes_since
+    return {
+        "rekey": progress.rekey,
+        "many_holes_since": None if since is None else since.as_integer_ratio(),
+        "repainted": progress.repainted,
+        "next_job": progress.next_job,
+    }
+
+
+def _reference(reference: Reference) -> dict[str, Any]:
+    return {
+        "index": reference.frame.index,
+        "pts": reference.frame.pts.as_integer_ratio(),
+        "frame": _array(reference.frame.bgr),
+        "painted": _array(reference.painted),
+        "hops": _array(reference.hops),
+        "flow": None if reference.flow is None else _array(reference.flow),
+    }
+
+
+def _read_reference(plain: Mapping[str, Any], shape: tuple[int, int]) -> Reference:
+    flow = plain["flow"]
+    return Reference(
+        Frame(int(plain["index"]), Fraction(*plain["pts"]), _read_array(plain["frame"], "uint8", (*shape, 3))),
+        _read_array(plain["painted"], "uint8", (*shape, 3)),
+        _read_array(plain["hops"], "uint8", shape),
+        flow=None if flow is None else _read_array(flow, "float32", (*shape, 2)),
+    )
+
+
+def _array(array: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _read_array(data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.frombuffer(data, dtype).reshape(shape)

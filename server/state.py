@@ -1,0 +1,51 @@
+"""What a session remembers from frame to frame. Plain data: session.py changes it, snapshot.py writes it down."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..engines.base import Features, Flow, Frame, Hops, Picture
+from ..proto.brief import Brief
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A frame with its paint, from which later frames are warped. `flow` leads from the last frame into this one."""
+
+    frame: Frame
+    painted: Picture
+    hops: Hops
+    features: Features | None = None
+    flow: Flow | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        flow = 0 if self.flow is None else self.flow.nbytes
+        features = 0 if self.features is None else self.features.nbytes
+        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features
+
+
+# What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from
+# one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut.
+References = dict[str, Reference]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a film stands, beside its references."""
+
+    rekey: bool = False  # a new keyframe is asked for
+    many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
+    repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
+    next_job: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All of a session that the next frame depends on. size: the working canvas, (W, H)."""
+
+    brief: Brief
+    size: tuple[int, int]
+    epoch: int
+    references: References
+    progress: Progress
