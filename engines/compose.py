@@ -18,7 +18,8 @@ from .grid import pixel_grid
 TRUST_RAMP = 0.2
 # A pixel is a hole when its references together are trusted less than this.
 ENOUGH_TRUST = 0.5
-# Holes that a disc of this diameter, pixels, does not fit into are no holes: such slivers are not worth a brush.
+# Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show the last
+# output until that is worn, which is when it has been resampled too often.
 SLIVER_PX = 9
 # What a pixel weighs that nothing explains: it shows the last layer until it is painted.
 NEXT_TO_NOTHING = 1e-3
@@ -72,11 +73,12 @@ def trust(confidence: Confidence, threshold: float) -> Weight:
     return np.clip((confidence - np.float32(low)) / np.float32(TRUST_RAMP), 0, 1)
 
 
-def compose(layers: Sequence[tuple[Layer, float]], *, feather: int) -> Composition:
+def compose(layers: Sequence[tuple[Layer, float]], *, max_hops: int, feather: int) -> Composition:
     """The layers laid over each other, the first on top, each with a gain 0..1 on its trust. At least one layer.
 
     Each takes its share of what those above it left open; hops are those of the largest share. Holes grow by
-    `feather` pixels, so that the seam of a repaint lies on pixels that are sure.
+    `feather` pixels, so that the seam of a repaint lies on pixels that are sure. What no layer explains and has more
+    than max_hops is a hole, however small.
     """
     top, gain = layers[0]
     paint, hops = top.paint, top.hops
@@ -90,12 +92,12 @@ def compose(layers: Sequence[tuple[Layer, float]], *, feather: int) -> Compositi
         hops = np.where(share > largest, layer.hops, hops)
         largest = np.maximum(largest, share)
         total = total + share
-    return Composition(paint, hops, _holes(total, feather))
+    return Composition(paint, hops, _holes(total, hops > max_hops, feather))
 
 
-def _holes(total: Weight, feather: int) -> Mask:
+def _holes(total: Weight, worn: Mask, feather: int) -> Mask:
     open_ = (total < ENOUGH_TRUST).view(np.uint8)
-    solid = cv2.morphologyEx(open_, cv2.MORPH_OPEN, _disc(SLIVER_PX))
+    solid = cv2.morphologyEx(open_, cv2.MORPH_OPEN, _disc(SLIVER_PX)) | (open_ & worn)
     return (cv2.dilate(solid, _disc(2 * feather + 1)) if feather else solid).view(np.bool_)
 
 

@@ -253,7 +253,9 @@ def _composed(frame: Frame, references: References, matches: Matches, brief: Bri
     order = [("keyframe", fade), ("fading", 1.0), ("keyframe", 1.0), ("patch", 1.0), ("last", 1.0)]
     if fade >= 1.0:
         order = [("keyframe", 1.0), ("patch", 1.0), ("last", 1.0)]
-    return compose([(layers[name], gain) for name, gain in order if name in layers], feather=brief.feather)
+    return compose(
+        [(layers[name], gain) for name, gain in order if name in layers], max_hops=brief.max_hops, feather=brief.feather
+    )
 
 
 def _fade(frame: Frame, references: References, brief: Brief) -> float:

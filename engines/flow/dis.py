@@ -7,8 +7,6 @@ displacement optical flow", ECCV 2010.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,8 +37,6 @@ SQUEEZE = 0.15
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 # Photometric difference is read over this window, pixels: single pixels are noise, larger windows blur occlusions.
 PHOTOMETRIC_WINDOW = 5
-# Buffers are kept for so many sizes of picture: a few sessions' worth.
-SIZES_AT_ONCE = 4
 # Below this side DIS has no room for its pyramid of 8-pixel patches; smaller pictures are enlarged for it.
 SMALLEST_SIDE = 64
 
@@ -71,7 +67,6 @@ class Dis:
 
     def __init__(self, *, flow_pixels: int = FLOW_PIXELS) -> None:
         self._flow_pixels = flow_pixels
-        self._dis_for = lru_cache(maxsize=SIZES_AT_ONCE)(_make_dis)
 
     def encode(self, pictures: Sequence[Picture]) -> list[Features]:
         """The features of each picture, [H, W, 3] uint8."""
@@ -109,13 +104,10 @@ class Dis:
         return Match(scaled_flow(flow, size), confidence)
 
     def _flow(self, target: DisFeatures, source: DisFeatures, start: Flow | None) -> Flow:
-        dis = self._dis_for(target.gray.shape)
+        # A fresh one each time, which costs nothing: OpenCV 5.0's keeps the last guess, which it mixes into the next
+        # flow, and crashes when it is given another size.
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         return dis.calc(target.gray, source.gray, None if start is None else start.copy())
-
-
-def _make_dis(shape: tuple[int, ...]) -> Any:
-    """A DIS for pictures of this shape alone: OpenCV 5.0's crashes the process when it is given another."""
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def _ours(features: Features) -> DisFeatures:

@@ -5,16 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgpack
 import zmq
 
-from warpaint.proto.messages import Message
+from warpaint.proto.messages import AskStatus, FrameIn, Message, Open, Opened, Source, Status
 from warpaint.proto.wire import Received, pack, to_client
 
 STARTED_WITHIN_S = 60.0
@@ -49,8 +49,40 @@ class Daemon:
         return self.process.poll() is None
 
 
+def start(
+    flags: Sequence[str], errors: "IO[str]", *, env: Mapping[str, str] | None = None, stdin: int | None = None
+) -> "subprocess.Popen[str]":
+    """The process of a daemon with these flags; third-party engines of the tests can be imported there."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "warpaint.server", *flags],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PLUGINS)} | dict(env or {}),
+    )
+
+
+def not_started(folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """The exit code of a daemon that is to end by itself, and what it said on stderr. Raises TimeoutExpired."""
+    log = folder / "not-started.log"
+    with log.open("w") as errors:
+        process = start(flags, errors, env=env)
+        try:
+            process.communicate(timeout=STARTED_WITHIN_S)
+        finally:
+            process.kill()
+    return process.returncode, log.read_text()
+
+
 @contextmanager
-def daemon(folder: Path, *flags: str, binds: Sequence[str] = ()) -> Iterator[Daemon]:
+def daemon(
+    folder: Path,
+    *flags: str,
+    binds: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+) -> Iterator[Daemon]:
     """A daemon with these flags that listens on an ipc socket in this folder, or where `binds` says.
 
     At the end it must still be alive, unless the test has ended it: then it must have ended well.
@@ -58,19 +90,8 @@ def daemon(folder: Path, *flags: str, binds: Sequence[str] = ()) -> Iterator[Dae
     addresses = list(binds) or [f"ipc://{folder}/warpaint.sock"]
     log = folder / "daemon.log"
     with log.open("w") as errors:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "warpaint.server",
-                *(part for each in addresses for part in ("--bind", each)),
-                *flags,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(PLUGINS)},
-        )
+        bind_flags = [part for each in addresses for part in ("--bind", each)]
+        process = start([*bind_flags, *flags], errors, env=env, stdin=stdin)
     made = Daemon(process, [], log)
     try:
         if process.stdout is None:
@@ -95,10 +116,12 @@ def daemon(folder: Path, *flags: str, binds: Sequence[str] = ()) -> Iterator[Dae
 class Wire:
     """A connection to a daemon that sends whatever it is told to."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, keeps_messages: int = 1_000) -> None:
+        """keeps_messages: how many messages that are not yet received ZeroMQ takes in."""
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, keeps_messages)
         self._socket.connect(address)
 
     def __enter__(self) -> "Wire":
@@ -108,7 +131,7 @@ class Wire:
         self._socket.close()
         self._context.term()
 
-    def send(self, message: Message, *payloads: bytes) -> None:
+    def send(self, message: Message, *payloads: bytes | memoryview) -> None:
         """Sends a message."""
         self.send_parts(pack(message), *payloads)
 
@@ -116,7 +139,7 @@ class Wire:
         """Sends any map as a header."""
         self.send_parts(msgpack.packb(header), *payloads)
 
-    def send_parts(self, *parts: bytes) -> None:
+    def send_parts(self, *parts: bytes | memoryview) -> None:
         """Sends any bytes."""
         self._socket.send_multipart(parts)
 
@@ -125,6 +148,28 @@ class Wire:
         if not self._socket.poll(int(timeout_s * 1000)):
             raise TimeoutError(f"nothing came in {timeout_s} s")
         return to_client(self._socket.recv_multipart())
+
+    def open(self, source: Source, session: int = 0, **fields: Any) -> Opened:
+        """What the daemon says to `open`. Raises ValueError if that is not `opened`."""
+        self.send(Open(session=session, source=source, **fields))
+        return self.expect(Opened)
+
+    def frame(self, index: int, payload: bytes | memoryview, *, session: int = 0) -> None:
+        """Sends a frame, 40 ms after the one before it."""
+        self.send(FrameIn(session=session, index=index, pts=40 * index), payload)
+
+    def status(self) -> Status:
+        """How the daemon does; messages before it are passed over."""
+        self.send(AskStatus())
+        status: Status = self.until(Status)
+        return status
+
+    def expect(self, kind: type[Any], timeout_s: float = ANSWERED_WITHIN_S) -> Any:
+        """The next message, which must be of this kind. Raises TimeoutError, or ValueError for another."""
+        message = self.receive(timeout_s).message
+        if not isinstance(message, kind):
+            raise ValueError(f"expected {kind.__name__}, got {message!r}")
+        return message
 
     def until(self, kind: type[Any], timeout_s: float = ANSWERED_WITHIN_S) -> Any:
         """The next message of this kind; others before it are passed over. Raises TimeoutError."""
