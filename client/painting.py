@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..proto.address import default_address
 from ..proto.brief import Brief
-from ..proto.errors import ProtocolError, RefusedError
+from ..proto.errors import ProtocolError, RefusedError, UnknownMessage
 from ..proto.messages import (
     AskStatus,
     Error,
@@ -196,6 +196,8 @@ class Client:
         self._heard = time.monotonic()
         try:
             received = to_client([part.buffer for part in parts])
+        except UnknownMessage:
+            return True  # of a newer daemon, which may say more
         except ProtocolError as error:
             raise DaemonGone(f"what answers at {self.address} is no daemon of this version: {error}") from error
         self._take(received.message, received.payloads)

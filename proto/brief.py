@@ -71,11 +71,17 @@ def explain(error: ValidationError, where: str) -> str:
     shown = 3
     parts = []
     for detail in error.errors(include_url=False)[:shown]:
-        field = ".".join(str(step) for step in (where, *detail["loc"]))
+        field = ".".join(_step(step) for step in (where, *detail["loc"]))
         value = "" if detail["type"] == "missing" else f" (got {_short(detail['input'])})"
         parts.append(f"{field}: {detail['msg']}{value}")
     more = error.error_count() - shown
     return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
+
+
+def _step(step: int | str) -> str:
+    """One step on the way to a field. It may be a key that the other side made up: long, or with control characters."""
+    text = str(step)
+    return text if len(text) <= 60 and text.isprintable() else _short(text)
 
 
 def _short(value: object) -> str:

@@ -79,14 +79,17 @@ class WarpaintError(Exception):
 
 
 class ProtocolError(WarpaintError):
-    """Bytes that are no message of this protocol. `session` is the one that they name, if they name one."""
+    """Bytes that are no message of this protocol, with the session, frame and request that they name, if they do."""
 
     code = Code.BAD_MESSAGE
 
-    def __init__(self, message: str, *, session: int | None = None, index: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, session: int | None = None, index: int | None = None, request: int | None = None
+    ) -> None:
         super().__init__(message)
         self.session = session
         self.index = index
+        self.request = request
 
 
 class MalformedMessage(ProtocolError):

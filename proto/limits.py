@@ -6,6 +6,10 @@ MAX_INTEGER = 2**53 - 1
 # A header holds a Brief, whose texts are the largest thing in it, and a few dozen numbers.
 MAX_HEADER_BYTES = 64 * 1024
 
+# Maps and arrays inside one another. No message needs more than four; the rest is for keys that a newer peer may add.
+# Past some hundreds, printing a value into an error would run out of stack.
+MAX_NESTING = 16
+
 # 16384 x 16384 is the largest picture that common video codecs allow on a side; JPEG goes to 65535.
 MAX_SIDE = 16_384
 
@@ -27,3 +31,9 @@ MAX_SESSION = 2**31 - 1
 
 # No daemon keeps more frames of one session in hand than this, whatever it is configured to.
 MAX_WINDOW = 1_024
+
+# Requests of one session that may wait for their answers, beside its frames: more is a runaway client.
+MAX_REQUESTS = 60
+
+# A status lists so many sessions: more would not fit a header.
+MAX_STATUS_SESSIONS = 96

@@ -28,7 +28,7 @@ Milliseconds = Annotated[float, Interval(ge=0.0)]
 SessionNumber = Annotated[int, Interval(ge=0, le=MAX_SESSION)]
 Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]
 Frames = Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
-Scalar = str | bool | int | float | None
+Scalar = str | bool | Number | float | None
 Ratio = tuple[Positive, Positive]
 
 Encoding = Literal["raw", "jpeg", "mjpeg", "h264", "hevc", "vp8", "vp9", "av1"]
@@ -106,6 +106,12 @@ class Open(InSession):
     max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
     maps: Annotated[tuple[MapName, ...], Len(0, 4)] = ()
     client: Label = ""  # name and version, for the log
+
+    @model_validator(mode="after")
+    def _maps_once(self) -> "Open":
+        if len(set(self.maps)) != len(self.maps):
+            raise ValueError("maps: each may be named once")
+        return self
 
 
 class FrameIn(InSession):
@@ -317,7 +323,7 @@ class Status(Message):
     uptime_s: Annotated[float, Interval(ge=0.0)]
     resident_bytes: Count
     engines: tuple[EngineStatus, ...]
-    sessions: tuple[SessionStatus, ...]
+    sessions: tuple[SessionStatus, ...]  # the longest open; at most MAX_STATUS_SESSIONS
 
 
 class Error(Message):

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .brief import explain
 from .errors import InvalidMessage, MalformedMessage, ProtocolError, TooLarge, UnknownMessage, UnsupportedVersion
-from .limits import MAX_HEADER_BYTES, MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_SESSION
+from .limits import MAX_HEADER_BYTES, MAX_INTEGER, MAX_NESTING, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_SESSION
 from .messages import VERSION, FrameIn, Message, Painted, ToClient, ToServer, wire_form
 
 Payload = bytes | memoryview
@@ -71,20 +71,35 @@ def _header(part: Payload) -> dict[Any, Any]:
     try:
         header = msgpack.unpackb(part, raw=False, strict_map_key=True, use_list=False)
     except (ValueError, RecursionError) as error:  # msgpack's own errors are ValueErrors
-        raise MalformedMessage(f"the header is not MessagePack: {error or type(error).__name__}") from None
+        raise MalformedMessage(f"the header is not MessagePack: {str(error) or type(error).__name__}") from None
     if not isinstance(header, dict):
         raise MalformedMessage(f"the header must be a MessagePack map, not {type(header).__name__}")
+    if _nests_deeper(header, MAX_NESTING):
+        raise MalformedMessage(f"the header has maps and arrays more than {MAX_NESTING} deep in one another")
     return header
 
 
+def _nests_deeper(header: dict[Any, Any], most: int) -> bool:
+    """Whether more than `most` maps and arrays lie in one another, the header being the first. Does not recurse."""
+    level: list[Any] = [header]
+    for _ in range(most):
+        insides = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for inside in insides for value in inside if isinstance(value, dict | tuple)]
+    return bool(level)
+
+
 def _about(header: Mapping[Any, Any]) -> dict[str, int | None]:
-    """The session and frame that a header names, so that even a bad one is answered to the right address."""
+    """The session, frame and request that a header names, so that even a bad one is answered to the right address."""
 
     def number(key: str, most: int) -> int | None:
         value = header.get(key)
         return value if type(value) is int and 0 <= value <= most else None
 
-    return {"session": number("session", MAX_SESSION), "index": number("index", MAX_INTEGER)}
+    return {
+        "session": number("session", MAX_SESSION),
+        "index": number("index", MAX_INTEGER),
+        "request": number("request", MAX_INTEGER),
+    }
 
 
 def _check_version(header: Mapping[Any, Any], about: Mapping[str, int | None]) -> None:

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import psutil
 
 from .. import __version__
 from ..proto.errors import RETRY, Code, ProtocolError, RefusedError
+from ..proto.limits import MAX_STATUS_SESSIONS
 from ..proto.messages import (
     AskStatus,
     Close,
@@ -292,5 +294,7 @@ class Driver:
                 )
                 for kind, name, usage in painters + flows
             ),
-            sessions=tuple(lane.stream.status(lane.painter) for lane in self._lanes.values()),
+            sessions=tuple(
+                lane.stream.status(lane.painter) for lane in islice(self._lanes.values(), MAX_STATUS_SESSIONS)
+            ),
         )

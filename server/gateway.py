@@ -19,7 +19,7 @@ from typing import Any
 import zmq
 
 from ..proto.errors import RETRY, Code, ProtocolError
-from ..proto.limits import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES
+from ..proto.limits import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
     AskStatus,
     Close,
@@ -60,8 +60,6 @@ SOCKET_BUFFER = 4 * 1024 * 1024
 COPY_BELOW = 64 * 1024
 # How long to wait before trying again to send to a client whose connection is full, milliseconds.
 RETRY_SEND_MS = 5
-# Requests of one session that may be unanswered beside its frames: more is a runaway client.
-MAX_REQUESTS = 64
 # How long what is left to say may take to reach the clients when the daemon ends, milliseconds.
 LINGER_MS = 2_000
 
@@ -154,7 +152,7 @@ class Gateway:
         try:
             received = to_server(parts)
         except ProtocolError as error:
-            self._refuse(identity, error.code, str(error), error.session, error.index)
+            self._refuse(identity, error.code, str(error), error.session, error.index, error.request)
             return
         message = received.message
         if isinstance(message, Ping):
@@ -182,15 +180,15 @@ class Gateway:
     def _in_session(self, identity: bytes, message: Request | FrameIn, received: Received[ToServer]) -> None:
         peer = self._peers.get(identity)
         line = peer.lines.get(message.session) if peer else None
-        index = message.index if isinstance(message, FrameIn) else None
+        index, request = getattr(message, "index", None), getattr(message, "request", None)
         if line is None or line.closing:
             text = f"session {message.session} is not open on this connection"
-            self._refuse(identity, Code.NO_SESSION, text, message.session, index)
+            self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
         elif isinstance(message, FrameIn):
             self._frame(identity, line, message, received)
         elif line.requests >= MAX_REQUESTS:
             text = f"more than {MAX_REQUESTS} requests are unanswered"
-            self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session)
+            self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session, request=request)
         else:
             line.requests += isinstance(message, Answered)
             line.closing = isinstance(message, Close)
@@ -224,11 +222,18 @@ class Gateway:
             return  # so many wakes are waiting already that this one is not needed
 
     def _refuse(
-        self, identity: bytes, code: Code, message: str, session: int | None = None, index: int | None = None
+        self,
+        identity: bytes,
+        code: Code,
+        message: str,
+        session: int | None = None,
+        index: int | None = None,
+        request: int | None = None,
     ) -> None:
         log.info("refused %s: %s", identity.hex(), message)
+        text, retry = message[:MAX_TEXT], RETRY[code]
         self._send_or_forget(
-            identity, Error(session=session, index=index, code=code, retry=RETRY[code], message=message[:4096])
+            identity, Error(session=session, index=index, request=request, code=code, retry=retry, message=text)
         )
 
     def _send_replies(self) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..engines.base import Frame, Match, Picture
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
+from ..proto.limits import MAX_TEXT
 from ..proto.messages import (
     Close,
     Closed,
@@ -324,7 +325,9 @@ class Stream:
     def _fail(self, index: int, code: Code, message: str) -> None:
         self._pending.pop(index, None)
         self._count("failed")
-        error = Error(session=self.opening.session, index=index, code=code, retry=RETRY[code], message=message[:4096])
+        error = Error(
+            session=self.opening.session, index=index, code=code, retry=RETRY[code], message=message[:MAX_TEXT]
+        )
         self._send(error, ())
 
     def _drop(self, index: int, stage: str, reason: Code) -> None:

@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from warpaint.proto.errors import InvalidMessage, TooLarge
 from warpaint.proto.limits import MAX_PAYLOAD_BYTES
 from warpaint.proto.messages import Pixels

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from warpaint.engines.base import Picture
 from warpaint.proto.errors import Code, InvalidMessage, RefusedError
 from warpaint.proto.messages import Colour, Encoding, Matrix, Pixels, Result, Source

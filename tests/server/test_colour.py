@@ -7,6 +7,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from warpaint.proto.messages import Colour, Matrix
 from warpaint.server.colour import Samples, Space, bgr_to_gray, bgr_to_yuv, space_of, yuv_to_bgr
 

@@ -1,21 +1,25 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+
 from support.clips import frames as clip_frames
 from support.scenes import film, noise_texture, two_layers
 from support.studio import Grain, as_frames, drive, paint
-
-from warpaint.engines.base import Frame
+from warpaint.engines.base import Frame, PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.messages import Provenance
-from warpaint.server.session import Session
+from warpaint.server.session import Output, Session
 from warpaint.server.snapshot import SnapshotError
 
 SIZE = (192, 128)
-NEVER_REKEY = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "hole_limit": 1.0}
+NEVER_REKEY: dict[str, Any] = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "hole_limit": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +120,8 @@ def test_without_flow_each_frame_is_painted_alone(moving: list[Frame]) -> None:
 # Keyframes
 
 
-def keyframes(outputs: list[object]) -> list[int]:
-    return [output.index for output in outputs if output.provenance == Provenance.PAINTED]  # type: ignore[attr-defined]
+def keyframes(outputs: list[Output]) -> list[int]:
+    return [output.index for output in outputs if output.provenance == Provenance.PAINTED]
 
 
 def test_the_shortest_gap_is_honoured(moving: list[Frame]) -> None:
@@ -127,12 +131,12 @@ def test_the_shortest_gap_is_honoured(moving: list[Frame]) -> None:
 
 def test_the_longest_gap_brings_a_keyframe(moving: list[Frame]) -> None:
     outputs = paint(moving, Grain(), keyframe_threshold=255.0, keyframe_gap_max_s=0.4, keyframe_gap_min_s=0.1)
-    assert 0 < len(keyframes(outputs)) - 1
+    assert len(keyframes(outputs)) - 1 > 0
     assert max(np.diff([*keyframes(outputs), len(moving)])) <= 10
 
 
 def test_too_many_holes_for_too_long_bring_a_keyframe(moving: list[Frame]) -> None:
-    brief = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "keyframe_gap_min_s": 0.0}
+    brief: dict[str, Any] = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "keyframe_gap_min_s": 0.0}
     assert keyframes(paint(moving, Grain(), hole_limit=1.0, **brief)) == [0]
     assert keyframes(paint(moving, Grain(), hole_limit=0.0, hole_limit_s=0.12, **brief))[:2] == [0, 4]
 
@@ -171,13 +175,9 @@ class _Darker:
     def __init__(self, grain: Grain) -> None:
         self._grain = grain
 
-    def paint(self, jobs, cancelled):  # type: ignore[no-untyped-def]
-        from dataclasses import replace
-
-        return [
-            replace(done, image=np.clip(done.image.astype(int) - 40, 0, 255).astype(np.uint8))
-            for done in self._grain.paint(jobs, cancelled)
-        ]
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        done = self._grain.paint(jobs, cancelled)
+        return [replace(each, image=cv2.subtract(each.image, (40, 40, 40, 0))) for each in done]
 
 
 # Changes while it runs
@@ -219,11 +219,17 @@ def test_a_frame_that_fails_leaves_the_session_as_it_was(moving: list[Frame], fa
     for frame in moving:
         try:
             outputs += drive(session, frame, flow, painter)
-        except RefusedError as error:
-            assert error.code is Code.PAINTER_FAILED
+        except RefusedError:
             outputs += drive(session, frame, flow, painter)
+    assert painter.calls > fail_at
     for a, b in zip(outputs, paint(moving, Grain()), strict=True):
         np.testing.assert_array_equal(a.picture, b.picture)
+
+
+def test_the_painters_error_is_the_frames_error(moving: list[Frame]) -> None:
+    with pytest.raises(RefusedError, match="out of paint") as caught:
+        drive(Session(Brief(look="grain"), SIZE), moving[0], Dis(), Grain(fail_at=0))
+    assert caught.value.code is Code.PAINTER_FAILED
 
 
 def test_time_that_jumps_back_or_stands_still_is_no_error(moving: list[Frame]) -> None:
@@ -252,7 +258,7 @@ def test_a_stream_cut_anywhere_and_joined_equals_the_stream_uncut(moving: list[F
 
 
 def test_an_update_before_the_cut_is_kept(moving: list[Frame]) -> None:
-    def updated(cut: bool) -> list[np.ndarray]:  # type: ignore[type-arg]
+    def updated(cut: bool) -> list[Picture]:
         session, flow, painter = Session(Brief(look="grain"), SIZE), Dis(), Grain()
         pictures = [drive(session, frame, flow, painter)[0].picture for frame in moving[:3]]
         session.update(session.brief.changed({"seed": 9}))

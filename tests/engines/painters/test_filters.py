@@ -5,6 +5,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+
 from warpaint.engines.base import Frame, Mask, Painter, PaintJob, Picture
 from warpaint.engines.painters import strokes
 from warpaint.engines.painters.filters import Filters

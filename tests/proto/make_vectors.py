@@ -1,0 +1,467 @@
+"""Writes proto/vectors/: messages in bytes beside their meaning, and bytes that are no message beside their code.
+
+    python tests/proto/make_vectors.py
+
+A part of a message is written as hex. A long one is a list of pieces instead, each of them hex or a piece that repeats,
+`{"repeat_hex": "91", "times": 60000}`. test_vectors.py proves that the files are current.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from warpaint.proto.brief import Brief
+from warpaint.proto.errors import RETRY, Code
+from warpaint.proto.limits import MAX_HEADER_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_TEXT
+from warpaint.proto.messages import (
+    AskStatus,
+    Close,
+    Closed,
+    Colour,
+    Credit,
+    Dropped,
+    EngineStatus,
+    Error,
+    Flush,
+    Flushed,
+    FrameIn,
+    Hold,
+    Message,
+    Open,
+    Opened,
+    Painted,
+    Part,
+    Ping,
+    Pong,
+    Provenance,
+    Rekey,
+    RequestKeyframe,
+    Result,
+    SessionStatus,
+    Source,
+    Status,
+    Totals,
+    Update,
+    Updated,
+)
+from warpaint.proto.wire import pack, to_server
+
+Vector = dict[str, Any]
+FOLDER = Path(__file__).parents[2] / "proto" / "vectors"
+
+# A gray picture of 4 x 2 pixels, the smallest that shows rows and columns.
+PICTURE = bytes(range(8))
+PAINTED_PICTURE = bytes(range(0x80, 0x88))
+# (dx, dy) = (0.5, -1) for each of its pixels: float32, little endian.
+FLOW = bytes.fromhex("0000003f000080bf") * 8
+CONFIDENCE = bytes.fromhex("0000803f") * 8
+HOPS = bytes([1]) * 8
+HOLES = bytes([0, 0, 0, 1]) * 2
+
+GRAY = Source(width=4, height=2, pixels="gray")
+TOTALS = Totals(
+    received=9, painted=7, dropped=1, failed=1, keyframes=2, canvas_pixels=7 * 64, painted_pixels=2 * 64 + 20
+)
+# Two frames, both painted in full, on a canvas of 8 x 8 pixels.
+CONVERSATION_TOTALS = Totals(received=2, painted=2, keyframes=2, canvas_pixels=128, painted_pixels=128)
+
+
+def valid_vectors() -> list[Vector]:
+    """One or more for each message type: with only what must be there, and with everything."""
+    return [
+        *(_valid("to_server", name, message, *payloads) for name, message, *payloads in _client_messages()),
+        *(_valid("to_client", name, message, *payloads) for name, message, *payloads in _server_messages()),
+        *_other_spellings(),
+        *_conversation(),
+    ]
+
+
+def invalid_vectors() -> list[Vector]:
+    """Bytes that are refused, each with the code of the refusal."""
+    return [*_malformed(), *_headers_refused(), *_fields_refused(), *_briefs_refused(), *_payloads_refused()]
+
+
+def written(vectors: list[Vector]) -> str:
+    """The text of a file of vectors: one a line."""
+    return "[\n" + ",\n".join(json.dumps(each) for each in vectors) + "\n]\n"
+
+
+def _client_messages() -> list[tuple[Any, ...]]:
+    return [
+        ("open-minimal", Open(session=1, source=GRAY)),
+        ("open-full", _full_open()),
+        ("frame", FrameIn(session=1, index=0, pts=0), PICTURE),
+        ("frame-negative-pts", FrameIn(session=1, index=2**53 - 1, pts=-(2**53 - 1)), PICTURE),
+        ("update-minimal", Update(session=1, request=1, changes={})),
+        ("update-full", Update(session=1, request=2, changes={"look": "pencil", "seed": 7, "strength": 0.5})),
+        ("rekey", Rekey(session=1, request=3)),
+        ("hold", Hold(session=1, request=4, on=True)),
+        ("request_keyframe", RequestKeyframe(session=1)),
+        ("flush", Flush(session=1, request=5)),
+        ("close-minimal", Close(session=1)),
+        ("close-full", Close(session=1, discard=True)),
+        ("ping-minimal", Ping()),
+        ("ping-full", Ping(nonce=77)),
+        ("pong-minimal", Pong()),
+        ("pong-full", Pong(nonce=77)),
+        ("status", AskStatus()),
+    ]
+
+
+def _full_open() -> Open:
+    return Open(
+        session=2**31 - 1,
+        source=Source(
+            width=5,
+            height=3,
+            encoding="h264",
+            pixels="yuv420p",
+            strides=(8, 4, 16),
+            colour=Colour(matrix="bt709", full_range=True),
+            time_base=(1001, 30000),
+            sample_aspect=(4, 3),
+            rotation=90,
+        ),
+        result=Result(encoding="vp9", pixels="nv12", quality=75, crf=30, gop_frames=25),
+        brief=Brief(
+            look="pencil",
+            prompt="a harbour in winter, \N{LATIN SMALL LETTER O WITH DIAERESIS}l p\N{LATIN SMALL LETTER A WITH ACUTE}",
+            negative_prompt="people",
+            strength=0.5,
+            seed=7,
+            vary_seed=True,
+            keyframe_threshold=40.0,
+            keyframe_gap_min_s=0.5,
+            keyframe_gap_max_s=5.0,
+            cut_detection=False,
+            hole_limit=0.25,
+            hole_limit_s=0.5,
+            confidence=0.75,
+            max_hops=4,
+            fade_s=0.5,
+            feather=8,
+        ),
+        painter="filters",
+        flow="dis",
+        pacing="live",
+        max_pixels=262_144,
+        maps=("flow", "confidence", "hops", "holes"),
+        client="example 1.0",
+    )
+
+
+def _server_messages() -> list[tuple[Any, ...]]:
+    return [
+        ("opened", _opened()),
+        ("painted-minimal", _painted(Provenance.PAINTED), PAINTED_PICTURE),
+        ("painted-full", _full_painted(), PAINTED_PICTURE, FLOW, CONFIDENCE, HOPS, HOLES),
+        ("painted-filled", _painted(Provenance.FILLED), PAINTED_PICTURE),
+        ("painted-held", _painted(Provenance.HELD), PAINTED_PICTURE),
+        ("dropped", Dropped(session=1, index=3, pts=120, stage="queue", reason=Code.CANCELLED)),
+        ("credit", Credit(session=1, frames=4)),
+        ("credit-none", Credit(session=1, frames=0)),
+        ("updated-minimal", Updated(session=1, request=2)),
+        ("updated-full", Updated(session=1, request=2, epoch=1, shown_at=40)),
+        ("flushed", Flushed(session=1, request=5)),
+        ("closed-minimal", Closed(session=1, reason="asked", totals=Totals())),
+        ("closed-full", Closed(session=1, reason="shutting_down", totals=TOTALS)),
+        ("ping-minimal", Ping()),
+        ("ping-full", Ping(nonce=77)),
+        ("pong-minimal", Pong()),
+        ("pong-full", Pong(nonce=77)),
+        ("status-minimal", _status()),
+        ("status-full", _full_status()),
+        ("error-minimal", _error(Code.BAD_MESSAGE)),
+        ("error-full", _error(Code.UNSUPPORTED, session=1, index=3, request=4)),
+        *((f"error-{code.value}", _error(code, session=1)) for code in Code),
+    ]
+
+
+def _opened() -> Opened:
+    return Opened(
+        session=1,
+        token="k3Jx9QmB",
+        credit=8,
+        epoch=0,
+        painter="filters",
+        flow="dis",
+        looks=("strokes", "pencil"),
+        width=8,
+        height=8,
+        server="warpaint 0.1.0",
+    )
+
+
+def _painted(provenance: Provenance, *, index: int = 0, pts: int = 0, epoch: int = 0) -> Painted:
+    parts = (Part(name="picture"),)
+    return Painted(session=1, index=index, pts=pts, epoch=epoch, provenance=provenance, parts=parts)
+
+
+def _full_painted() -> Painted:
+    return Painted(
+        session=1,
+        index=1,
+        pts=40,
+        epoch=2,
+        provenance=Provenance.WARPED,
+        parts=(
+            Part(name="picture"),
+            Part(name="flow", dtype="float32", shape=(2, 4, 2)),
+            Part(name="confidence", dtype="float32", shape=(2, 4)),
+            Part(name="hops", dtype="uint8", shape=(2, 4)),
+            Part(name="holes", dtype="uint8", shape=(2, 4)),
+        ),
+        coded_keyframe=False,
+        holes=0.25,
+        painted_pixels=2,
+        confidence=0.5,
+        delay_ms=12.5,
+        stages_ms={"match": 8.0, "paint": 2.5},
+    )
+
+
+def _status() -> Status:
+    return Status(server="warpaint 0.1.0", pid=4711, uptime_s=2.5, resident_bytes=104_857_600, engines=(), sessions=())
+
+
+def _full_status() -> Status:
+    session = SessionStatus(
+        session=1,
+        painter="filters",
+        flow="dis",
+        pacing="every",
+        width=8,
+        height=8,
+        waiting=1,
+        unsent=2,
+        references_bytes=4096,
+        totals=TOTALS,
+        stages_ms={"match": 8.0},
+        dropped_at={"queue": 1},
+    )
+    engines = (
+        EngineStatus(name="filters", kind="painter", calls=9, mean_ms=2.5, memory_bytes=1024),
+        EngineStatus(name="dis", kind="flow"),
+    )
+    return _status().model_copy(update={"engines": engines, "sessions": (session,)})
+
+
+def _error(code: Code, **about: Any) -> Error:
+    return Error(code=code, retry=RETRY[code], message="what happened", **about)
+
+
+def _conversation() -> list[Vector]:
+    """What SPEC.md shows at its end, in order."""
+    said: list[tuple[str, Message, *tuple[bytes, ...]]] = [
+        ("to_server", Open(session=1, source=GRAY, result=Result(pixels="gray"))),
+        ("to_client", _opened()),
+        ("to_server", FrameIn(session=1, index=0, pts=0), PICTURE),
+        ("to_client", _painted(Provenance.PAINTED), PAINTED_PICTURE),
+        ("to_server", Update(session=1, request=1, changes={"look": "pencil"})),
+        ("to_client", Updated(session=1, request=1)),
+        ("to_server", FrameIn(session=1, index=1, pts=40), PICTURE),
+        ("to_client", _painted(Provenance.PAINTED, index=1, pts=40, epoch=1), PAINTED_PICTURE),
+        ("to_client", Updated(session=1, request=1, epoch=1, shown_at=1)),
+        ("to_server", Flush(session=1, request=2)),
+        ("to_client", Flushed(session=1, request=2)),
+        ("to_server", Close(session=1)),
+        ("to_client", Closed(session=1, reason="asked", totals=CONVERSATION_TOTALS)),
+    ]
+    return [
+        _valid(direction, f"conversation-{number:02}-{message.type}", message, *payloads)  # type: ignore[attr-defined]
+        for number, (direction, message, *payloads) in enumerate(said, start=1)
+    ]
+
+
+def _other_spellings() -> list[Vector]:
+    """Messages as another program may write them: defaults spelled out, keys in any order, any width of a number."""
+    spelled_out = {"v": 1, **_full_form(Open(session=1, source=GRAY))}
+    newer = {"v": 1, "type": "rekey", "session": 1, "request": 3, "since": 1.5, "why": {"cut": [1, 2]}}
+    newer_source = {"width": 4, "height": 2, "pixels": "gray", "hdr": True}
+    shuffled = {"pts": 0, "index": 0, "session": 1, "type": "frame", "v": 1}
+    whole = {"v": 1, "type": "open", "session": 1, "source": _full_form(GRAY), "brief": {"strength": 1, "fade_s": 0}}
+    return [
+        _spelled("open-defaults-spelled-out", spelled_out),
+        _spelled("open-unknown-key-in-source", {"v": 1, "type": "open", "session": 1, "source": newer_source}),
+        _spelled("open-integers-for-numbers", whole),
+        _spelled("rekey-unknown-keys", newer),
+        _spelled("frame-keys-in-any-order", shuffled, PICTURE),
+        _spelled("frame-empty-payload", {"v": 1, "type": "frame", "session": 1, "index": 0, "pts": 0}, b""),
+        # map 32, str 8 and str 16, uint 64, int 64: longer than need be, and allowed.
+        _from_bytes(
+            "ping-wide-forms",
+            "df00000003d90176cf0000000000000001da000474797065d90470696e67d9056e6f6e6365d3000000000000004d",
+        ),
+    ]
+
+
+def _malformed() -> list[Vector]:
+    ping = pack(Ping())
+    close = b"\x84\xa1v\x01\xa4type\xa5close\xa7session\x01\xa3new"
+    return [
+        *(_invalid(f"cut-after-{size}-bytes", Code.BAD_MESSAGE, ping[:size]) for size in range(len(ping))),
+        _invalid("no-parts", Code.BAD_MESSAGE),
+        _invalid("array-for-header", Code.BAD_MESSAGE, msgpack.packb([1, "ping"])),
+        _invalid("text-for-header", Code.BAD_MESSAGE, msgpack.packb("ping")),
+        _invalid("nil-for-header", Code.BAD_MESSAGE, b"\xc0"),
+        _invalid("json-for-header", Code.BAD_MESSAGE, b'{"v":1,"type":"ping"}'),
+        _invalid("delimiter-before-header", Code.BAD_MESSAGE, b"", ping),
+        _invalid("trailing-byte", Code.BAD_MESSAGE, ping + b"\xc0"),
+        _invalid("two-headers-in-one-part", Code.BAD_MESSAGE, ping + ping),
+        _invalid("reserved-byte", Code.BAD_MESSAGE, b"\x81\xa1v\xc1"),
+        _invalid("invalid-utf8-in-key", Code.BAD_MESSAGE, b"\x81\xa2v\xff\x01"),
+        _invalid("invalid-utf8-in-value", Code.BAD_MESSAGE, ping.replace(b"ping", b"pin\xff")),
+        _invalid("surrogate-in-value", Code.BAD_MESSAGE, ping.replace(b"ping", b"p\xed\xa0\x80")),
+        _invalid("integer-for-key", Code.BAD_MESSAGE, b"\x83" + ping[1:] + b"\x07\xc0"),
+        _invalid("map-claims-more-than-is-there", Code.BAD_MESSAGE, b"\xdf\xff\xff\xff\xff"),
+        _invalid("text-claims-more-than-is-there", Code.BAD_MESSAGE, b"\x81\xa1v\xdb\xff\xff\xff\xff"),
+        # The header is the first of these maps and arrays.
+        _invalid("nested-too-deep", Code.BAD_MESSAGE, close + b"\x91" * (MAX_NESTING - 1) + b"\x90"),
+        _invalid("nested-past-a-thousand", Code.BAD_MESSAGE, [close.hex(), _repeated("91", 1020), "c0"]),
+        _invalid("nested-to-the-end-of-the-header", Code.BAD_MESSAGE, [close.hex(), _repeated("91", 60_000), "c0"]),
+    ]
+
+
+def _headers_refused() -> list[Vector]:
+    ping = {"v": 1, "type": "ping"}
+    return [
+        _refused("version-missing", Code.UNSUPPORTED_VERSION, {"type": "ping"}),
+        _refused("version-of-the-future", Code.UNSUPPORTED_VERSION, {**ping, "v": 2}),
+        _refused("version-zero", Code.UNSUPPORTED_VERSION, {**ping, "v": 0}),
+        _refused("version-boolean", Code.UNSUPPORTED_VERSION, {**ping, "v": True}),
+        _refused("version-float", Code.UNSUPPORTED_VERSION, {**ping, "v": 1.0}),
+        _refused("version-text", Code.UNSUPPORTED_VERSION, {**ping, "v": "1"}),
+        _refused("empty-map", Code.UNSUPPORTED_VERSION, {}),
+        _refused("type-missing", Code.UNKNOWN_TYPE, {"v": 1}),
+        _refused("type-unknown", Code.UNKNOWN_TYPE, {**ping, "type": "paint"}),
+        _refused("type-of-the-other-direction", Code.UNKNOWN_TYPE, {**ping, "type": "opened"}),
+        _refused("type-binary", Code.UNKNOWN_TYPE, {**ping, "type": b"ping"}),
+        _refused("type-array", Code.UNKNOWN_TYPE, {**ping, "type": ["ping"]}),
+        _invalid("frame-sent-to-a-client", Code.UNKNOWN_TYPE, msgpack.packb(_frame()), PICTURE, direction="to_client"),
+        _invalid("header-too-large", Code.TOO_LARGE, [_repeated("00", MAX_HEADER_BYTES + 1)]),
+    ]
+
+
+def _fields_refused() -> list[Vector]:
+    update = {"v": 1, "type": "update", "session": 1, "request": 1}
+    return [
+        _refused("frame-without-index", Code.INVALID_FIELD, {"v": 1, "type": "frame", "session": 1, "pts": 0}, PICTURE),
+        _refused("open-without-source", Code.INVALID_FIELD, {"v": 1, "type": "open", "session": 1}),
+        *_numbers_refused(),
+        _refused("flag-of-wrong-type", Code.INVALID_FIELD, {"v": 1, "type": "close", "session": 1, "discard": 1}),
+        _refused("source-too-wide", Code.INVALID_FIELD, _open(source={"width": 16_385, "height": 1})),
+        _refused("source-without-height", Code.INVALID_FIELD, _open(source={"width": 4, "height": 0})),
+        _refused("source-of-too-many-pixels", Code.INVALID_FIELD, _open(source={"width": 16_384, "height": 4_097})),
+        _refused("encoding-unknown", Code.INVALID_FIELD, _open(result={"encoding": "png"})),
+        _refused(
+            "rotation-not-of-a-quarter", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "rotation": 45})
+        ),
+        _refused(
+            "time-base-of-three", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "time_base": [1, 2, 3]})
+        ),
+        _refused("time-base-zero", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "time_base": [1, 0]})),
+        _refused("too-many-maps", Code.INVALID_FIELD, _open(maps=["flow"] * 5)),
+        _refused("name-too-long", Code.INVALID_FIELD, _open(painter="x" * 201)),
+        _refused("name-empty", Code.INVALID_FIELD, _open(painter="")),
+        _refused("text-binary", Code.INVALID_FIELD, _open(client=b"example")),
+        _refused("changes-not-a-map", Code.INVALID_FIELD, {**update, "changes": [["seed", 7]]}),
+        _refused("changes-with-a-list", Code.INVALID_FIELD, {**update, "changes": {"seed": [7]}}),
+        _refused("changes-nan", Code.INVALID_FIELD, {**update, "changes": {"strength": float("nan")}}),
+    ]
+
+
+def _numbers_refused() -> list[Vector]:
+    values = {
+        "text": "0",
+        "float": 0.0,
+        "boolean": False,
+        "nil": None,
+        "negative": -1,
+        "past-its-limit": 2**53,
+        "past-64-bit-signed": 2**63,
+    }
+    return [
+        _refused(f"index-{name}", Code.INVALID_FIELD, {**_frame(), "index": value}, PICTURE)
+        for name, value in values.items()
+    ]
+
+
+def _briefs_refused() -> list[Vector]:
+    gaps = {"keyframe_gap_min_s": 2.0, "keyframe_gap_max_s": 1.0}
+    prompt = [
+        msgpack.packb(_open(brief={"prompt": ""}))[:-1].hex() + f"da{MAX_TEXT + 1:04x}",
+        _repeated("78", MAX_TEXT + 1),
+    ]
+    return [
+        _refused("brief-unknown-key", Code.INVALID_FIELD, _open(brief={"promt": "a harbour"})),
+        _refused("brief-not-a-map", Code.INVALID_FIELD, _open(brief="pencil")),
+        _refused("brief-out-of-range", Code.INVALID_FIELD, _open(brief={"strength": 1.5})),
+        _refused("brief-nan", Code.INVALID_FIELD, _open(brief={"strength": float("nan")})),
+        _refused("brief-infinite", Code.INVALID_FIELD, _open(brief={"fade_s": float("inf")})),
+        _refused("brief-boolean-for-number", Code.INVALID_FIELD, _open(brief={"strength": True})),
+        _refused("brief-float-for-integer", Code.INVALID_FIELD, _open(brief={"seed": 7.0})),
+        _refused("brief-gaps-out-of-order", Code.INVALID_FIELD, _open(brief=gaps)),
+        _invalid("brief-prompt-too-long", Code.INVALID_FIELD, prompt),
+    ]
+
+
+def _payloads_refused() -> list[Vector]:
+    frame, ping = msgpack.packb(_frame()), pack(Ping())
+    painted = pack(_full_painted())
+    return [
+        _invalid("frame-without-payload", Code.INVALID_FIELD, frame),
+        _invalid("frame-with-two-payloads", Code.INVALID_FIELD, frame, PICTURE, PICTURE),
+        _invalid("ping-with-payload", Code.INVALID_FIELD, ping, b""),
+        _invalid("painted-without-its-maps", Code.INVALID_FIELD, painted, PAINTED_PICTURE, direction="to_client"),
+        _invalid("too-many-payloads", Code.TOO_LARGE, frame, *[b"\x00"] * (MAX_PAYLOADS + 1)),
+        _invalid("payload-too-large", Code.TOO_LARGE, frame, [_repeated("00", MAX_PAYLOAD_BYTES + 1)]),
+    ]
+
+
+def _frame() -> dict[str, Any]:
+    return {"v": 1, "type": "frame", "session": 1, "index": 0, "pts": 0}
+
+
+def _open(**fields: Any) -> dict[str, Any]:
+    return {"v": 1, "type": "open", "session": 1, "source": {"width": 4, "height": 2}, **fields}
+
+
+def _full_form(model: Message | Source) -> dict[str, Any]:
+    """A model as JSON, its defaults spelled out."""
+    return model.model_dump(mode="json")
+
+
+def _valid(direction: str, name: str, message: Message, *payloads: bytes) -> Vector:
+    parts = [pack(message).hex(), *(payload.hex() for payload in payloads)]
+    return {"name": name, "direction": direction, "parts_hex": parts, "message": _full_form(message)}
+
+
+def _spelled(name: str, header: dict[str, Any], *payloads: bytes) -> Vector:
+    return _from_bytes(name, msgpack.packb(header).hex(), *payloads)
+
+
+def _from_bytes(name: str, header_hex: str, *payloads: bytes) -> Vector:
+    """A message to the server, whose meaning is what our own parser makes of it."""
+    message = to_server([bytes.fromhex(header_hex), *payloads]).message
+    parts = [header_hex, *(payload.hex() for payload in payloads)]
+    return {"name": name, "direction": "to_server", "parts_hex": parts, "message": _full_form(message)}
+
+
+def _refused(name: str, code: Code, header: dict[str, Any], *payloads: bytes) -> Vector:
+    return _invalid(name, code, msgpack.packb(header), *payloads)
+
+
+def _invalid(name: str, code: Code, *parts: bytes | list[Any], direction: str = "to_server") -> Vector:
+    written_parts = [part.hex() if isinstance(part, bytes) else part for part in parts]
+    return {"name": name, "direction": direction, "parts_hex": written_parts, "error": code.value}
+
+
+def _repeated(repeat_hex: str, times: int) -> dict[str, Any]:
+    return {"repeat_hex": repeat_hex, "times": times}
+
+
+if __name__ == "__main__":
+    (FOLDER / "valid.json").write_text(written(valid_vectors()), encoding="utf-8")
+    (FOLDER / "invalid.json").write_text(written(invalid_vectors()), encoding="utf-8")
