@@ -21,8 +21,9 @@ ENOUGH_TRUST = 0.5
 # Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show the last
 # output until that is worn, which is when it has been resampled too often.
 SLIVER_PX = 9
-# What a pixel weighs that nothing explains: it shows the last layer until it is painted.
-NEXT_TO_NOTHING = 1e-3
+# What a pixel weighs at least in the last layer, so that one that nothing explains shows that layer until it is
+# painted. Not less: cv2.blendLinear adds 1e-5 to what it divides by, which would darken it.
+NEXT_TO_NOTHING = 0.02
 # Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.
 PAINT_INTERPOLATION = cv2.INTER_CUBIC
 

@@ -38,6 +38,16 @@ def inside(flow: Flow) -> NDArray[np.bool_]:
     return cv2.inRange(there, (-0.5, -0.5), (w - 0.5, h - 0.5)).view(np.bool_)
 
 
+def lengths(vectors: Flow) -> NDArray[np.float32]:
+    """The length of each vector: [H, W] float32.
+
+    Not by cv2.magnitude: the last bit of what it gives depends on where the arrays lie in memory, and the same film
+    must give the same bits.
+    """
+    squares = vectors * vectors
+    return np.sqrt(squares[..., 0] + squares[..., 1])
+
+
 def scaled_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     """The flow on a grid of another size (W, H), its vectors scaled with it."""
     h, w = flow.shape[:2]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Confidence, Features, Flow, Match, Picture
-from ..grid import inside, resample, scaled_flow
+from ..grid import inside, lengths, resample, scaled_flow
 from .still import FlatAreas, flat_areas, hold_still
 
 # Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion and gains under 0.1 px.
@@ -140,7 +140,7 @@ def _contrast(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
     soft = cv2.GaussianBlur(gray, (5, 5), 0)
     along_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     along_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    return cv2.blur(cv2.magnitude(along_x, along_y), (PHOTOMETRIC_WINDOW,) * 2)
+    return cv2.blur(lengths(cv2.merge((along_x, along_y))), (PHOTOMETRIC_WINDOW,) * 2)
 
 
 def _difference(a: Picture, b: Picture) -> NDArray[np.float32]:
@@ -167,8 +167,8 @@ def _confidence(
     contrast: NDArray[np.float32],
 ) -> Confidence:
     """Three checks as bells that fall to one half at their tolerance, multiplied; zero outside the source."""
-    far = cv2.magnitude(disagreement[..., 0], disagreement[..., 1])
-    allowed_far = DISAGREEMENT_PX + DISAGREEMENT_PER_PX * cv2.magnitude(flow[..., 0], flow[..., 1])
+    far = lengths(disagreement)
+    allowed_far = DISAGREEMENT_PX + DISAGREEMENT_PER_PX * lengths(flow)
     allowed_far += np.minimum(UNSEEN_LEVELS / np.maximum(contrast, 1e-3), UNSEEN_PX)
     allowed_difference = NOISE_LEVELS + FORGIVEN_PX * contrast
     bells = (

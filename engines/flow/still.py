@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Flow, Mask
+from ..grid import lengths
 
 Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
 
@@ -77,7 +78,7 @@ def hold_still(
     """
     target, source = areas
     residual = residual_of(flow)
-    slow = cv2.magnitude(flow[..., 0], flow[..., 1]) < STILL_PX
+    slow = lengths(flow) < STILL_PX
     gain = still_residual - residual
     same = still_residual < SAME_LEVELS
     still = same & ((gain < -BETTER_LEVELS) | (slow & (gain < BETTER_LEVELS)))
