@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIGHT := $(VENV)/.light
 DEV := $(VENV)/.dev
 FOOTAGE := footage/.done
-CODE := __init__.py client engines proto server tests bench
+CODE := __init__.py client engines proto server tests
 
 .PHONY: help demo test check bench clean footage
 
@@ -22,15 +22,15 @@ test: $(DEV) $(FOOTAGE)  ## run the tests
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server bench) tests
+	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) tests
 
 bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, memory, steadiness
-	$(BIN)/python -m warpaint_bench
+	$(BIN)/python tests/bench
 
 clean:  ## take away what the other targets made
 	rm -rf $(VENV) .typecheck build demo footage *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-footage: $(FOOTAGE)
+footage: $(FOOTAGE)  ## fetch the real clips
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -122,18 +122,16 @@ class Session:
         """Paints one frame. Raises RefusedError if the painter gives nothing; the session is then as before."""
         brief, epoch, references, progress = self.brief, self.epoch, self._references, self._progress
         if not self._flow:
-            references = {}
+            return (yield from self._alone(frame))
 
         # Detector: a cut begins a new epoch, without references.
-        now = glance(frame.bgr) if self._flow else None
-        if brief.cut_detection and now and self._seen and is_cut(self._seen.last, now):
+        now = glance(frame.bgr)
+        if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
             references, epoch = {}, epoch + 1
 
         # Match: where this frame's pixels are seen in each reference.
-        features, matches = None, {}
-        if self._flow:
-            features, references = yield from _encoded(frame, references)
-            matches = yield from _matched(features, references)
+        features, references = yield from _encoded(frame, references)
+        matches = yield from _matched(features, references)
 
         # Warp and compose: what the references explain, and the holes that they leave.
         composition = _composed(frame, references, matches, brief) if matches else None
@@ -162,7 +160,7 @@ class Session:
         last = Reference(frame, composition.paint, composition.hops, features)
         progress = _with_repaints(progress, composition, len(jobs))
         self._references, self._progress = _remembered(references, matches, last, progress, brief)
-        self._seen = Seen(now if keyframe or not self._seen else self._seen.keyframe, now) if now else None
+        self._seen = Seen(now if keyframe or not self._seen else self._seen.keyframe, now)
         self.epoch = epoch
         return [_output(last, epoch, composition, matches, keyframe=keyframe, painted_pixels=painted_pixels)]
 
@@ -186,10 +184,19 @@ class Session:
         if self._flow and state.references:
             self._seen = Seen(*(glance(state.references[name].frame.bgr) for name in ("keyframe", "last")))
 
-    def _keyframe_due(self, frame: Frame, now: Glance | None, references: References, progress: Progress) -> bool:
+    def _alone(self, frame: Frame) -> Step:
+        """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
+        number = self._progress.next_job
+        [painted] = yield from _painted([_keyframe_job(frame, self.epoch, number, self.brief)])
+        self._progress = Progress(next_job=number + 1)
+        whole, pixels = Composition.of(painted), painted.shape[0] * painted.shape[1]
+        last = Reference(frame, painted, whole.hops)
+        return [_output(last, self.epoch, whole, {}, keyframe=True, painted_pixels=pixels)]
+
+    def _keyframe_due(self, frame: Frame, now: Glance, references: References, progress: Progress) -> bool:
         """Whether one was asked for, or the picture has left the last one, not sooner than the shortest gap."""
         brief = self.brief
-        if not references or progress.rekey or now is None or self._seen is None:
+        if not references or progress.rekey or self._seen is None:
             return True
         gap_s = float(frame.pts - references["keyframe"].frame.pts)
         if gap_s < brief.keyframe_gap_min_s:

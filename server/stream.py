@@ -375,6 +375,8 @@ def _stage_of(ask: Ask) -> str:
 
 def _maps(output: Output, names: Sequence[MapName]) -> tuple[list[Part], list[Any]]:
     """The parts and arrays of the maps that the client asked for, on the working canvas."""
+    if not names:
+        return [], []
     match = output.match or Match.identity(output.hops.shape)
     arrays: dict[str, NDArray[Any]] = {
         "flow": match.flow,

@@ -1,0 +1,28 @@
+"""`make bench`: what this machine does. Ratios of one run can be compared, milliseconds of different runs cannot."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
+
+from bench import memory, session, steadiness, wire
+
+BENCHES = {"wire": wire.run, "session": session.run, "memory": memory.run, "steadiness": steadiness.run}
+
+
+def main() -> None:
+    """Runs the benchmarks named, or all."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("names", nargs="*", metavar="|".join(BENCHES), help="[all]")
+    names = parser.parse_args().names or list(BENCHES)
+    console = Console(width=110)
+    console.print(f"{cv2.getNumberOfCPUs()} cores, one OpenCV thread a core")
+    for name in names:
+        console.print(BENCHES[name]())
+
+
+main()
