@@ -203,8 +203,8 @@ class Opened(InSession):
 class Provenance(StrEnum):
     """Where most of a frame comes from."""
 
-    PAINTED = "painted"  # a keyframe
-    WARPED = "warped"  # a warped keyframe, its holes painted
+    PAINTED = "painted"  # painted in full
+    WARPED = "warped"  # warped keyframes, their holes painted
     FILLED = "filled"  # a warped keyframe, its holes filled cheaply for now
     HELD = "held"  # the raw frame or the last output, as nothing was painted yet
 
@@ -225,6 +225,7 @@ class Painted(InSession):
     pts: Number
     epoch: Count  # of the Brief that it was painted by
     provenance: Annotated[Provenance, Field(strict=False)]
+    keyframe: bool = False  # a keyframe was painted for it; it may fade in
     parts: Annotated[tuple[Part, ...], Len(1, 5)]
     coded_keyframe: bool = True  # the picture can be decoded without an earlier one
     holes: Share = 0.0  # share of the canvas that no reference explained

@@ -59,13 +59,14 @@ Step = Generator[Ask, Any, "list[Output]"]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One painted frame at the working size, and its maps. `match` is that of the keyframe; None: painted whole."""
+    """One painted frame at the working size, and its maps. `match` is that of the keyframe; None: all is fresh paint."""
 
     index: int
     pts: Fraction
     epoch: int
     picture: Picture
     provenance: Provenance
+    keyframe: bool  # a keyframe was painted for it, which may fade in
     holes: Mask
     hops: Hops
     match: Match | None
@@ -364,9 +365,10 @@ def _output(
         pts=last.frame.pts,
         epoch=epoch,
         picture=last.painted,
-        provenance=Provenance.PAINTED if keyframe else Provenance.WARPED,
+        provenance=Provenance.WARPED if "last" in matches else Provenance.PAINTED,
+        keyframe=keyframe,
         holes=composition.holes,
         hops=composition.hops,
-        match=None if keyframe else matches["keyframe"],
+        match=matches["keyframe"] if "last" in matches else None,
         painted_pixels=painted_pixels,
     )

@@ -304,6 +304,7 @@ class Stream:
             pts=arrival.message.pts,
             epoch=output.epoch,
             provenance=output.provenance,
+            keyframe=output.keyframe,
             parts=(Part(name="picture"), *maps),
             coded_keyframe=encoded.keyframe,
             holes=np.count_nonzero(output.holes) / output.holes.size,
@@ -316,7 +317,7 @@ class Stream:
     def _tally(self, output: Output, stages: Stages) -> None:
         width, height = self.canvas.size
         self._count("painted")
-        self._count("keyframes", int(output.match is None))
+        self._count("keyframes", int(output.keyframe))
         self._count("canvas_pixels", width * height)
         self._count("painted_pixels", output.painted_pixels)
         for name, ms in stages.ms.items():

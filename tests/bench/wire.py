@@ -66,12 +66,12 @@ def _echo(transport: str, folder: str) -> float:
     context = zmq.Context()
     socket = _tuned(context.socket(zmq.DEALER))
     socket.connect(address)
-    payload = np.zeros(SIZE[0] * SIZE[1] * 3, np.uint8)
+    payload = bytes(SIZE[0] * SIZE[1] * 3)
     sent = received = 0
     began = 0.0
     while received < FRAMES + WARM_UP:
         while sent < FRAMES + WARM_UP and sent - received < WINDOW:
-            socket.send_multipart([b"header", memoryview(payload)], copy=False)
+            socket.send_multipart([b"header", payload], copy=False)
             sent += 1
         socket.recv_multipart(copy=False)
         received += 1
