@@ -55,7 +55,7 @@ def _started(say: Callable[[str], None]) -> Iterator[str]:
         log = Path(folder, "log")
         with log.open("wb") as errors:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "warpaint.server", "--until-stdin-closes", "true", "--bind", address],
+                [sys.executable, "-m", "warpaint.server", "--until-stdin-closes", "--bind", address],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

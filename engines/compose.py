@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Confidence, Hops, Mask, Match, Picture
-from .grid import pixel_grid
+from .grid import inside, pixel_grid
 
 # Confidence becomes trust by a ramp of this width around the threshold: seams between references are soft, and a
 # pixel near the threshold does not flap between two sources.
@@ -26,6 +26,9 @@ SLIVER_PX = 9
 NEXT_TO_NOTHING = 0.02
 # Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.
 PAINT_INTERPOLATION = cv2.INTER_CUBIC
+
+# What a byte holds; the Brief allows one less.
+MOST_HOPS = 255
 
 Weight = NDArray[np.float32]  # [H, W], 0..1
 
@@ -57,7 +60,8 @@ class Composition:
 def warp(paint: Picture, hops: Hops, match: Match, *, threshold: float, max_hops: int) -> Layer:
     """A painted reference resampled once along the match. Pixels with more than max_hops are not trusted.
 
-    paint: [H, W, 3]; hops: [H, W]. A pixel that has not moved is copied, which is no resampling.
+    paint: [H, W, 3]; hops: [H, W]. A pixel that has not moved is copied, which is no resampling. One that the reference
+    does not hold has the most hops there are: what shows there is the reference's edge, drawn out.
     """
     h, w = match.confidence.shape
     there = cv2.add(match.flow, pixel_grid(w, h))
@@ -65,6 +69,7 @@ def warp(paint: Picture, hops: Hops, match: Match, *, threshold: float, max_hops
     before = cv2.remap(hops, there, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     moved = cv2.inRange(match.flow, (0, 0), (0, 0)) == 0
     after = cv2.add(before, moved.view(np.uint8))
+    after[~inside(match.flow)] = MOST_HOPS
     return Layer(warped, trust(match.confidence, threshold) * (after <= max_hops), after)
 
 

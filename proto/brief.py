@@ -45,7 +45,7 @@ class Brief(BaseModel):
     )
 
     confidence: Share = Field(0.4, description="Flow confidence below which a pixel is not warped but painted.")
-    max_hops: int = Field(16, ge=1, le=255, description="How often a pixel may be resampled before it is painted anew.")
+    max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
     fade_s: float = Field(0.2, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
     feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
 

@@ -55,11 +55,11 @@ class Settings(BaseSettings):
         "painted alone. The first is the default.",
     )
     max_sessions: Annotated[int, Interval(ge=1, le=10_000)] = Field(
-        16, description="Sessions at once. Each holds some ten pictures of its canvas: 30 MB at 1280x720."
+        16, description="Sessions at once. Each holds some twenty pictures of its canvas: 60 MB at 1280x720."
     )
     window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = Field(
         8,
-        description="Frames of one session, in frames, that may be unanswered at once: enough to hide the way there "
+        description="How many frames of one session may be unanswered at once: enough to hide the way there "
         "and back, few enough that a change of the Brief shows soon.",
     )
     max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] = Field(
@@ -127,7 +127,7 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
 
     Raises ValidationError, SettingsError, OSError, or ValueError for a file that is not TOML.
     """
-    flags = CliSettingsSource[argparse.ArgumentParser](Settings, root_parser=own, cli_kebab_case=True)
+    flags = CliSettingsSource[argparse.ArgumentParser](Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True)
     path = own.parse_args(arguments).config
     if path is not None and not Path(path).is_file():
         raise OSError(f"there is no settings file {path!r}")

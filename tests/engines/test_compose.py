@@ -32,7 +32,13 @@ def test_what_has_not_moved_is_copied_to_the_bit_and_is_no_hop() -> None:
 def test_what_has_moved_is_one_hop_further() -> None:
     moved = warp(PAINT, NO_HOPS + 3, match(dx=2.0), threshold=0.5, max_hops=8)
     np.testing.assert_array_equal(moved.paint[:, :-2], PAINT[:, 2:])
-    assert (moved.hops == 4).all()
+    assert (moved.hops[:, :-2] == 4).all()
+
+
+def test_what_the_reference_does_not_hold_is_worn_out() -> None:
+    moved = warp(PAINT, NO_HOPS, match(dx=2.0, confidence=0.0), threshold=0.5, max_hops=8)
+    assert (moved.hops[:, -2:] == 255).all()
+    assert compose([(moved, 1.0)], max_hops=8, feather=0).holes[:, -2:].all()
 
 
 def test_more_hops_than_allowed_are_not_trusted() -> None:
@@ -44,7 +50,7 @@ def test_more_hops_than_allowed_are_not_trusted() -> None:
 
 
 def test_hops_do_not_wrap_round() -> None:
-    worn = warp(PAINT, NO_HOPS + 255, match(dx=1.0), threshold=0.5, max_hops=255)
+    worn = warp(PAINT, NO_HOPS + 255, match(dx=1.0), threshold=0.5, max_hops=254)
     assert (worn.hops == 255).all()
 
 

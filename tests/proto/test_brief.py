@@ -67,7 +67,7 @@ def test_fields_that_depend_on_each_other_can_change_together() -> None:
         ("hole_limit", 0.0, 1.0),
         ("hole_limit_s", 0.0, 3600.0),
         ("confidence", 0.0, 1.0),
-        ("max_hops", 1, 255),
+        ("max_hops", 1, 254),
         ("fade_s", 0.0, 10.0),
         ("feather", 0, 64),
     ],
