@@ -33,7 +33,12 @@ class Settings(BaseSettings):
     """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
     )
 
     bind: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -127,7 +132,9 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
 
     Raises ValidationError, SettingsError, OSError, or ValueError for a file that is not TOML.
     """
-    flags = CliSettingsSource[argparse.ArgumentParser](Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True)
+    flags = CliSettingsSource[argparse.ArgumentParser](
+        Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True
+    )
     path = own.parse_args(arguments).config
     if path is not None and not Path(path).is_file():
         raise OSError(f"there is no settings file {path!r}")

@@ -59,7 +59,7 @@ Step = Generator[Ask, Any, "list[Output]"]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One painted frame at the working size, and its maps. `match` is that of the keyframe; None: all is fresh paint."""
+    """One painted frame at the working size, and its maps. `match` is that of the keyframe; None: all fresh paint."""
 
     index: int
     pts: Fraction

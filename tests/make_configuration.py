@@ -1,0 +1,108 @@
+"""Writes the tables of docs/configuration.md, from the daemon's settings and the Brief; the prose stays.
+
+    python tests/make_configuration.py
+
+test_docs.py proves that the file is current.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from warpaint.proto.address import default_address
+from warpaint.proto.brief import Brief
+from warpaint.server.config import ENVIRONMENT_PREFIX, Settings
+
+FILE = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+# The place of a table: a line with its name, and a line that ends it. Markdown shows neither.
+_TABLE = re.compile(r"(<!-- (settings|brief): made by tests/make_configuration\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+# Defaults that depend on the user, in words.
+_AN_ID = 1000
+_IN_WORDS = {
+    "bind": f"`{default_address({'XDG_RUNTIME_DIR': '$XDG_RUNTIME_DIR'}, _AN_ID)}`; "
+    f"where that variable is not set, `{default_address({}, _AN_ID)}` with your user id in place of {_AN_ID}",
+}
+
+
+def settings_table() -> str:
+    """The settings of `warpaintd`."""
+    head = ("name", "flag", "environment", "default", "allowed", "meaning")
+    return table(
+        head,
+        (
+            (f"`{name}`", flags(name, schema), f"`{ENVIRONMENT_PREFIX}{name.upper()}`", *described(name, schema))
+            for name, schema in Settings.model_json_schema()["properties"].items()
+        ),
+    )
+
+
+def brief_table() -> str:
+    """The fields of the Brief, as flags of `warpaint run` and `warpaint pipe`."""
+    return table(
+        ("name", "flag", "default", "allowed", "meaning"),
+        (
+            (f"`{name}`", flags(name, schema), *described(name, schema))
+            for name, schema in Brief.model_json_schema()["properties"].items()
+        ),
+    )
+
+
+def flags(name: str, schema: dict[str, Any]) -> str:
+    """The flag of that name; what is on or off has a second one, for off."""
+    names = (name, f"no_{name}") if schema.get("type") == "boolean" else (name,)
+    return ", ".join("`--" + each.replace("_", "-") + "`" for each in names)
+
+
+def described(name: str, schema: dict[str, Any]) -> tuple[str, str, str]:
+    """Default, what is allowed, and meaning."""
+    default = f"`{shown(schema['default'])}`" if "default" in schema else _IN_WORDS[name]
+    return default, allowed(schema), schema["description"]
+
+
+def shown(value: Any) -> str:
+    """A value as a settings file has it; a number as the flags' help has it; nothing as `none`."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "none" if value is None else json.dumps(value)
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """What a JSON Schema allows, in words."""
+    if "anyOf" in schema:
+        return f"none, or {allowed(schema['anyOf'][0])}"
+    if "pattern" in schema:
+        return ", ".join(f"`{each}`" for each in schema["pattern"].strip("^$()").split("|"))
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
+    if schema["type"] == "array":
+        return f"a list, {schema['minItems']} or more"
+    if schema["type"] == "string":
+        return f"{schema.get('minLength', 0)} to {schema['maxLength']} characters"
+    kind = "integer, " if schema["type"] == "integer" else ""
+    low = f"above {schema['exclusiveMinimum']:g}, up" if "exclusiveMinimum" in schema else f"{schema['minimum']:g}"
+    return f"{kind}{low} to {int(schema['maximum'])}"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def written() -> str:
+    """The text of the file, its tables made anew."""
+    tables = {"settings": settings_table(), "brief": brief_table()}
+    text, count = _TABLE.subn(
+        lambda place: f"{place[1]}\n{tables[place[2]]}\n{place[3]}", FILE.read_text(encoding="utf-8")
+    )
+    if count != len(tables):
+        raise ValueError(f"{FILE.name} has places for {count} tables, not for {len(tables)}")
+    return text
+
+
+if __name__ == "__main__":
+    FILE.write_text(written(), encoding="utf-8")

@@ -1,0 +1,269 @@
+"""The rules of the house, read from its sources: who may import whom, and what is done in one place or not at all."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "warpaint"
+FOLDERS = ("client", "engines", "proto", "server")
+
+# What each folder may import of the package besides itself; `warpaint` alone is the root, which holds the version.
+OURS = {
+    "client": {"warpaint", "warpaint.proto"},
+    "engines": {"warpaint.proto.brief", "warpaint.proto.errors"},
+    "proto": set(),
+    "server": {"warpaint", "warpaint.proto", "warpaint.engines"},
+}
+# And what inside functions alone: whoever does not compare films does not load the engines.
+OURS_LAZILY = {"client": {"warpaint.engines.measures"}}
+
+# The other packages that each folder is made of. A new one is a decision: add it here and to pyproject.toml.
+OTHERS = {
+    "client": {"av", "cv2", "numpy", "rich", "pydantic", "zmq"},
+    "engines": {"cv2", "numpy"},
+    "proto": {"annotated_types", "msgpack", "pydantic"},
+    "server": {
+        *("annotated_types", "av", "cv2", "msgpack", "numpy", "psutil", "pydantic", "pydantic_settings"),
+        *("simplejpeg", "zmq"),
+    },
+}
+# Seconds and gigabytes to import: in an engine's own module, which is itself imported when it is asked for.
+HEAVY = {"accelerate", "diffusers", "onnx", "onnxruntime", "peft", "ray", "tensorrt", "torch", "transformers"}
+BACKENDS = ("engines/flow/", "engines/painters/")
+
+# Of the standard library: what would give a pure part a clock, a thread, a process or a socket.
+WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subprocess", "threading", "time"}
+PURE = ("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py", "client/conversation.py")
+
+# What runs code out of data.
+UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+UNSAFE_CALLS = {"eval", "exec"}
+
+# The environment is read here, in these words, and nowhere else.
+ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
+ENVIRONMENT = {
+    "client/local_daemon.py": [DEFAULT_ADDRESS],
+    "client/painting.py": [DEFAULT_ADDRESS],
+    "server/config.py": [DEFAULT_ADDRESS],
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, by its full name. lazy: inside a function."""
+
+    module: str
+    lazy: bool
+    line: int
+    relative: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def within(self, *packages: str) -> bool:
+        """Whether it is one of these, or below one of them."""
+        return any(self.module == each or self.module.startswith(f"{each}.") for each in packages)
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """The package's sources, parsed, by path from the root."""
+    files = [ROOT / "__init__.py", *(file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")))]
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+
+
+def module_of(file: str) -> str:
+    """The import name of a source file."""
+    parts = file.removesuffix(".py").split("/")
+    return ".".join([PACKAGE, *(part for part in parts if part != "__init__")])
+
+
+@cache
+def modules() -> frozenset[str]:
+    return frozenset(map(module_of, sources()))
+
+
+def imports(file: str) -> list[Import]:
+    return list(imports_in(sources()[file], module_of(file), file.endswith("__init__.py"), lazy=False))
+
+
+def imports_in(node: ast.AST, module: str, is_package: bool, *, lazy: bool) -> Iterator[Import]:
+    """The imports below a node of this module."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield Import(alias.name, lazy, node.lineno, relative=False)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + is_package]
+            base = ".".join([*above, base]).rstrip(".")
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"  # a module in `from . import looks`, and none in `from .looks import Look`
+            yield Import(inner if inner in modules() else base, lazy, node.lineno, relative=node.level > 0)
+    lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for child in ast.iter_child_nodes(node):
+        yield from imports_in(child, module, is_package, lazy=lazy)
+
+
+def files_of(folder: str) -> list[str]:
+    return [file for file in sources() if file.startswith(f"{folder}/")]
+
+
+def calls(file: str) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(sources()[file]) if isinstance(node, ast.Call))
+
+
+def called(call: ast.Call) -> str:
+    """The last part of the called name: `load` for `np.load(path)`."""
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+# The test's own eyes
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "found"),
+    [
+        ("server/gateway.py", "from ..proto.wire import pack", [("warpaint.proto.wire", False, True)]),
+        ("server/gateway.py", "from . import driver", [("warpaint.server.driver", False, True)]),
+        ("server/gateway.py", "from .. import __version__", [("warpaint", False, True)]),
+        ("client/film/__init__.py", "from .media import Film", [("warpaint.client.film.media", False, True)]),
+        ("client/film/__init__.py", "from ..errors import x", [("warpaint.client.errors", False, True)]),
+        ("client/film/media.py", "from ...proto import brief, errors", None),
+        ("proto/wire.py", "def f():\n import zmq.asyncio", [("zmq.asyncio", True, False)]),
+        ("proto/wire.py", "class A:\n import os, av", [("os", False, False), ("av", False, False)]),
+    ],
+)
+def test_imports_are_seen(file: str, line: str, found: list[tuple[str, bool, bool]] | None) -> None:
+    seen = list(imports_in(ast.parse(line), module_of(file), file.endswith("__init__.py"), lazy=False))
+    expected = found or [("warpaint.proto.brief", False, True), ("warpaint.proto.errors", False, True)]
+    assert [(each.module, each.lazy, each.relative) for each in seen] == expected
+
+
+# Who may import whom
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_imports_what_it_may_of_ours(folder: str) -> None:
+    own = f"{PACKAGE}.{folder}"
+    for file in files_of(folder):
+        for each in imports(file):
+            if each.top == PACKAGE and not each.within(own):
+                assert may(each, folder), f"{file}:{each.line} imports {each.module}"
+
+
+def may(found: Import, folder: str) -> bool:
+    """Whether a folder may import this module of another folder."""
+    allowed = OURS[folder] | (OURS_LAZILY.get(folder, set()) if found.lazy else set())
+    return found.module in allowed or found.within(*(allowed - {PACKAGE}))
+
+
+def test_inside_the_package_imports_are_relative() -> None:
+    for file in sources():
+        for each in imports(file):
+            assert each.relative or each.top not in {PACKAGE, *FOLDERS}, f"{file}:{each.line} imports {each.module}"
+
+
+def test_the_root_imports_nothing() -> None:
+    assert imports("__init__.py") == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_made_of_these_packages(folder: str) -> None:
+    found = {each.top: f"{file}:{each.line}" for file in files_of(folder) for each in imports(file)}
+    others = {top: place for top, place in found.items() if top not in {PACKAGE, *sys.stdlib_module_names, *HEAVY}}
+    assert {top: place for top, place in others.items() if top not in OTHERS[folder]} == {}
+    assert set(others) == OTHERS[folder], "listed, and not in use"
+
+
+def test_pure_parts_know_neither_clock_nor_thread_nor_socket() -> None:
+    for file in sources():
+        for each in imports(file):
+            if file.startswith(PURE):
+                assert each.top not in WORLD, f"{file}:{each.line} imports {each.module}"
+    assert all(any(file.startswith(part) for file in sources()) for part in PURE), "a part that is gone"
+
+
+def test_heavy_packages_are_imported_by_a_backend_that_is_asked_for() -> None:
+    heavy = {file for file in sources() if any(each.top in HEAVY and not each.lazy for each in imports(file))}
+    assert {file for file in heavy if not file.startswith(BACKENDS)} == set()
+    backends = set(map(module_of, heavy))
+    for file in sources():
+        for each in imports(file):
+            assert each.lazy or each.module not in backends, f"{file}:{each.line} always loads {each.module}"
+
+
+@pytest.mark.parametrize(
+    ("imported", "absent"),
+    [
+        (
+            "warpaint.proto.wire, warpaint.proto.address, warpaint.proto.pixels",
+            {"av", "cv2", "numpy", "zmq", "warpaint.engines", "warpaint.server", "warpaint.client"},
+        ),
+        ("warpaint.client.cli", {"warpaint.engines", "warpaint.server"}),
+        ("warpaint.server.cli", {"rich", "warpaint.client", "warpaint.engines.painters.strokes"}),
+    ],
+    ids=["proto", "client", "server"],
+)
+def test_what_is_loaded(imported: str, absent: set[str]) -> None:
+    code = f"import sys, {imported}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert set(done.stdout.split()) & (absent | HEAVY) == set()
+
+
+# What is done in one place, or not at all
+
+
+def test_the_environment_is_read_where_settings_and_addresses_are_made() -> None:
+    found = {file: list(environment_in(sources()[file])) for file in sources()}
+    assert {file: words for file, words in found.items() if words} == ENVIRONMENT
+
+
+def environment_in(tree: ast.AST) -> Iterator[str]:
+    """The expressions around each mention of the environment."""
+    for parent in ast.walk(tree):
+        if isinstance(parent, ast.ImportFrom) and parent.module == "os":
+            yield from (ast.unparse(parent) for alias in parent.names if alias.name in ENVIRONMENT_NAMES)
+        for child in ast.iter_child_nodes(parent):
+            if isinstance(child, ast.Attribute) and child.attr in ENVIRONMENT_NAMES:
+                yield ast.unparse(parent)
+
+
+def test_nothing_is_checked_by_assert() -> None:
+    for file, tree in sources().items():
+        for node in ast.walk(tree):
+            assert not isinstance(node, ast.Assert), f"{file}:{node.lineno}: python -O takes it away"
+
+
+def test_no_data_is_run_as_code() -> None:
+    for file in sources():
+        assert {each.top for each in imports(file)} & UNSAFE_MODULES == set(), file
+        for call in calls(file):
+            place = f"{file}:{call.lineno}"
+            assert not (isinstance(call.func, ast.Name) and call.func.id in UNSAFE_CALLS), place
+            pickled = {word.arg: ast.unparse(word.value) for word in call.keywords}.get("allow_pickle", "False")
+            assert pickled == "False", place
+
+
+def test_nothing_is_printed() -> None:
+    """The commands write to their console or to sys.stdout; all else goes to the log."""
+    for file in sources():
+        for call in calls(file):
+            assert not (isinstance(call.func, ast.Name) and call.func.id == "print"), f"{file}:{call.lineno}"
+
+
+@pytest.mark.parametrize("folder", ["engines", "proto", "server"])
+def test_nothing_sleeps_on_the_way_of_a_frame(folder: str) -> None:
+    for file in files_of(folder):
+        for call in calls(file):
+            assert called(call) != "sleep", f"{file}:{call.lineno}"
