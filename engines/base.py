@@ -66,7 +66,7 @@ class FlowEngine(Protocol):
         """The features of each picture."""
 
     def match(self, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]) -> list[Match]:
-        """The match of the target with each source; a guess is a flow to start from, on the target's grid."""
+        """The match of the target with each source; a guess is a flow to start from, on any coarser grid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,17 @@ def pixel_grid(width: int, height: int) -> NDArray[np.float32]:
     return grid
 
 
-def resample(source: Array, flow: Flow, *, interpolation: int = cv2.INTER_LINEAR) -> Array:
+def resample(
+    source: Array, flow: Flow, window: tuple[slice, slice] | None = None, *, interpolation: int = cv2.INTER_LINEAR
+) -> Array:
     """What the flow sees in the source: source(x + dx, y + dy) at (x, y). Past the edge the edge goes on.
 
-    source: [H, W] or [H, W, C]; flow: [H, W, 2] float32, pixels, on the grid of the result.
+    source: [H, W] or [H, W, C]; flow: [h, w, 2] float32, pixels, on the grid of the result, or of a window of a
+    result that is as large as the source.
     """
-    h, w = flow.shape[:2]
-    return cv2.remap(source, cv2.add(flow, pixel_grid(w, h)), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    h, w = flow.shape[:2] if window is None else source.shape[:2]
+    grid = pixel_grid(w, h) if window is None else pixel_grid(w, h)[window]
+    return cv2.remap(source, cv2.add(flow, grid), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def inside(flow: Flow) -> NDArray[np.bool_]:
@@ -53,5 +57,5 @@ def scaled_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     h, w = flow.shape[:2]
     if (w, h) == size:
         return flow
-    larger = cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR)
-    return cv2.multiply(larger, (size[0] / w, size[1] / h, 0, 0)).astype(np.float32, copy=False)
+    resized = cv2.resize(flow, size, interpolation=cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR)
+    return cv2.multiply(resized, (size[0] / w, size[1] / h, 0, 0)).astype(np.float32, copy=False)

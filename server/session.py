@@ -16,7 +16,7 @@ from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, PaintDone, 
 from ..engines.compose import Composition, compose, lay_over, seam, warp
 from ..engines.crops import Box, crops
 from ..engines.detect import Glance, edge_change, glance, is_cut, keyframe_threshold
-from ..engines.grid import resample
+from ..engines.grid import resample, scaled_flow
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.messages import Provenance
@@ -28,6 +28,8 @@ PAINTED_FIELDS = frozenset({"look", "prompt", "negative_prompt", "strength", "se
 # Repaints become a reference of their own when together they cover this share of the canvas: a match costs
 # milliseconds a frame, so it must explain something.
 PATCH_SHARE = 0.03
+# Flows that are carried along as guesses are kept on a grid so many times coarser: a guess need not be fine.
+GUESS_SCALE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,14 @@ def _features(reference: Reference) -> Features:
 
 
 def _led_on(to_last: Flow, from_last: Flow | None) -> Flow:
-    return to_last if from_last is None else to_last + resample(from_last, to_last)
+    """The guess that leads to the last frame and on from there, on a coarse grid."""
+    coarse = _coarse(to_last)
+    return coarse if from_last is None else coarse + resample(from_last, coarse)
+
+
+def _coarse(flow: Flow) -> Flow:
+    h, w = flow.shape[:2]
+    return scaled_flow(flow, (max(1, w // GUESS_SCALE), max(1, h // GUESS_SCALE)))
 
 
 def _composed(frame: Frame, references: References, matches: Matches, brief: Brief) -> Composition:
@@ -348,7 +357,9 @@ def _remembered(
     references: References, matches: Matches, last: Reference, progress: Progress, brief: Brief
 ) -> tuple[References, Progress]:
     """What the next frame is warped from: each reference with the flow that leads there, and the new last output."""
-    kept = {name: replace(each, flow=matches[name].flow) for name, each in references.items() if name != "last"}
+    kept = {
+        name: replace(each, flow=_coarse(matches[name].flow)) for name, each in references.items() if name != "last"
+    }
     if "fading" in kept and _fade(last.frame, references, brief) >= 1.0:
         del kept["fading"]
     if progress.repainted >= PATCH_SHARE:

@@ -97,6 +97,7 @@ def _reference(reference: Reference) -> dict[str, Any]:
         "painted": _array(reference.painted),
         "hops": _array(reference.hops),
         "flow": None if reference.flow is None else _array(reference.flow),
+        "flow_shape": None if reference.flow is None else reference.flow.shape,
     }
 
 
@@ -106,7 +107,7 @@ def _read_reference(plain: Mapping[str, Any], shape: tuple[int, int]) -> Referen
         Frame(int(plain["index"]), Fraction(*plain["pts"]), _read_array(plain["frame"], "uint8", (*shape, 3))),
         _read_array(plain["painted"], "uint8", (*shape, 3)),
         _read_array(plain["hops"], "uint8", shape),
-        flow=None if flow is None else _read_array(flow, "float32", (*shape, 2)),
+        flow=None if flow is None else _read_array(flow, "float32", tuple(plain["flow_shape"])),
     )
 
 

@@ -9,7 +9,10 @@ from ..proto.brief import Brief
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A frame with its paint, from which later frames are warped. `flow` leads from the last frame into this one."""
+    """A frame with its paint, from which later frames are warped.
+
+    flow leads from the last frame into this one, on a coarser grid; None: this is the last frame.
+    """
 
     frame: Frame
     painted: Picture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..base import Confidence, Features, Flow, Match, Picture
 from ..grid import inside, lengths, resample, scaled_flow
-from .still import FlatAreas, flat_areas, hold_still
+from .still import FlatAreas, Window, flat_areas, hold_still
 
 # Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion and gains under 0.1 px.
 FLOW_PIXELS = 768 * 512
@@ -88,14 +88,13 @@ class Dis:
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
         h, w = target.gray.shape
-        start = None if guess is None else scaled_flow(guess, (w, h))
-        forward = self._flow(target, source, start)
-        backward = self._flow(source, target, None if start is None else _turned_round(start))
+        forward = self._flow(target, source, guess)
+        backward = self._flow(source, target, None if guess is None else _turned_round(guess))
         still = _difference(target.bgr, source.bgr)
         areas = target.flat, source.flat
-        flow, decided, photometric = hold_still(forward, still, areas, lambda flow: _moved(target, source, flow))
-        disagreement = cv2.add(flow, resample(backward, flow))
-        disagreement[decided] = 0.0
+        flow, decided, photometric = hold_still(forward, still, areas, lambda *where: _moved(target, source, *where))
+        undecided = (~decided).view(np.uint8)
+        disagreement = cv2.copyTo(cv2.add(flow, resample(backward, flow)), undecided)
         squeeze = np.minimum(_divergence(forward), 0)
         confidence = _confidence(flow, disagreement, squeeze, photometric, target.contrast)
         size = target.size
@@ -107,7 +106,8 @@ class Dis:
         # A fresh one each time, which costs nothing: OpenCV 5.0's keeps the last guess, which it mixes into the next
         # flow, and crashes when it is given another size.
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        return dis.calc(target.gray, source.gray, None if start is None else start.copy())
+        h, w = target.gray.shape
+        return dis.calc(target.gray, source.gray, None if start is None else scaled_flow(start.copy(), (w, h)))
 
 
 def _ours(features: Features) -> DisFeatures:
@@ -149,8 +149,9 @@ def _difference(a: Picture, b: Picture) -> NDArray[np.float32]:
     return cv2.boxFilter(mean, cv2.CV_32F, (PHOTOMETRIC_WINDOW,) * 2)
 
 
-def _moved(target: DisFeatures, source: DisFeatures, flow: Flow) -> NDArray[np.float32]:
-    return _difference(target.bgr, resample(source.bgr, flow))
+def _moved(target: DisFeatures, source: DisFeatures, flow: Flow, window: Window) -> NDArray[np.float32]:
+    """The difference if, in this window, things have moved as the flow [h, w, 2] of the window says."""
+    return _difference(target.bgr[window], resample(source.bgr, flow, window))
 
 
 def _divergence(flow: Flow) -> NDArray[np.float32]:
@@ -167,11 +168,18 @@ def _confidence(
     contrast: NDArray[np.float32],
 ) -> Confidence:
     """Three checks as bells that fall to one half at their tolerance, multiplied; zero outside the source."""
-    far = lengths(disagreement)
-    allowed_far = DISAGREEMENT_PX + DISAGREEMENT_PER_PX * lengths(flow)
-    allowed_far += np.minimum(UNSEEN_LEVELS / np.maximum(contrast, 1e-3), UNSEEN_PX)
-    allowed_difference = NOISE_LEVELS + FORGIVEN_PX * contrast
-    bells = (
-        (1 + (far / allowed_far) ** 2) * (1 + (photometric / allowed_difference) ** 2) * (1 + (squeeze / SQUEEZE) ** 2)
-    )
-    return cv2.erode(np.where(inside(flow), 1 / bells, 0).astype(np.float32), NEIGHBOURS)
+    allowed_far = lengths(flow) * np.float32(DISAGREEMENT_PER_PX) + np.float32(DISAGREEMENT_PX)
+    allowed_far += np.minimum(np.float32(UNSEEN_LEVELS) / np.maximum(contrast, np.float32(1e-3)), np.float32(UNSEEN_PX))
+    allowed_difference = contrast * np.float32(FORGIVEN_PX) + np.float32(NOISE_LEVELS)
+    bells = _bell(lengths(disagreement) / allowed_far)
+    bells *= _bell(photometric / allowed_difference)
+    bells *= _bell(squeeze / np.float32(SQUEEZE))
+    seen = inside(flow).view(np.uint8)
+    return cv2.erode(cv2.copyTo(1 / bells, seen), NEIGHBOURS)
+
+
+def _bell(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One over the height of a bell at this many of its half widths."""
+    deviation *= deviation
+    deviation += 1
+    return deviation

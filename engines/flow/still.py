@@ -17,6 +17,9 @@ from ..base import Flow, Mask
 from ..grid import lengths
 
 Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
+Window = tuple[slice, slice]
+ResidualOf = Callable[[Flow, Window], Residual]
+WHOLE: Window = np.s_[:, :]
 
 # Motion below this, pixels, cannot be told from none after resampling, and is set to none where no motion fits.
 STILL_PX = 0.3
@@ -34,6 +37,8 @@ OUTLINE_PX = 5
 SAME_AREA = 0.1
 # The camera moves when more than this share of the frame's border is seen to move: less may be noise or an object.
 CAMERA_SHARE = 0.05
+# What surrounds flat areas is spread over them on a grid so many times coarser: it is smooth there anyway.
+SPREAD_SCALE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class FlatAreas:
     labels: NDArray[np.int32]  # [h, w]
     sizes: NDArray[np.int32]  # [n], pixels
     centres: NDArray[np.float64]  # [n, 2], pixels, x then y
+    boxes: NDArray[np.int32]  # [n, 4]: x0, y0, x1, y1
     closed: Mask  # [n]: does not touch the frame's border, so that it has an outline all round
 
     @property
@@ -56,28 +62,24 @@ def flat_areas(contrast: NDArray[np.float32]) -> FlatAreas:
     h, w = contrast.shape
     flat = (contrast < FLAT_CONTRAST).view(np.uint8)
     _, labels, stats, centres = cv2.connectedComponentsWithStats(flat, connectivity=4)
-    right, below = stats[:, 0] + stats[:, 2], stats[:, 1] + stats[:, 3]
-    margin = OUTLINE_PX
-    closed = (stats[:, 0] > margin) & (stats[:, 1] > margin) & (right < w - margin) & (below < h - margin)
+    boxes = np.column_stack((stats[:, :2], stats[:, :2] + stats[:, 2:4]))
+    closed = np.all((boxes[:, :2] > OUTLINE_PX) & (boxes[:, 2:] < (w - OUTLINE_PX, h - OUTLINE_PX)), axis=1)
     sizes = stats[:, cv2.CC_STAT_AREA].copy()
     sizes[0] = 0
-    return FlatAreas(labels, sizes, centres, closed)
+    return FlatAreas(labels, sizes, centres, boxes, closed)
 
 
 def hold_still(
-    flow: Flow,
-    still_residual: Residual,
-    areas: tuple[FlatAreas, FlatAreas],
-    residual_of: Callable[[Flow], Residual],
+    flow: Flow, still_residual: Residual, areas: tuple[FlatAreas, FlatAreas], residual_of: ResidualOf
 ) -> tuple[Flow, Mask, Residual]:
     """The flow with exact zeros where things stand still, and with flat areas moving as a whole.
 
     flow: [h, w, 2], pixels; still_residual: the photometric difference if nothing had moved; areas: the flat areas
-    of target and source; residual_of: the photometric difference under a flow. Also gives the mask [h, w] of pixels
-    that were decided here, for which forward-backward agreement says nothing, and the residual of the result.
+    of target and source; residual_of: the photometric difference under a flow, in a window. Also gives the mask [h, w]
+    of pixels that were decided here, for which forward-backward agreement says nothing, and the residual of the result.
     """
     target, source = areas
-    residual = residual_of(flow)
+    residual = residual_of(flow, WHOLE)
     slow = lengths(flow) < STILL_PX
     gain = still_residual - residual
     same = still_residual < SAME_LEVELS
@@ -89,19 +91,15 @@ def hold_still(
     rests = _rests(target, shifts, still, moving)
     follows = (target.sizes >= SMALLEST_AREA) & ~rests & ~shifted
 
-    result = flow.copy()
-    decided = still | (rests[target.labels] & same)
-    result[decided] = 0.0
+    decided = still | (np.take(rests, target.labels) & same)
+    result = cv2.copyTo(flow, (~decided).view(np.uint8))
     if follows.any() and moving.any():
-        where = follows[target.labels]
-        result[where] = _spread(flow, moving & (residual < SAME_LEVELS))[where]
+        where = np.take(follows, target.labels)
+        cv2.copyTo(_spread(flow, moving & (residual < SAME_LEVELS)), where.view(np.uint8), result)
         decided |= where
-    if shifted.any():
-        carried, inside, reach = _carried(result, target, shifts, shifted)
-        better = residual_of(carried) <= residual + np.where(inside, BETTER_LEVELS, 0)
-        result[reach & better] = carried[reach & better]
-        decided = np.where(reach, better, decided)
-    return result, decided, residual_of(result)
+    for area in np.flatnonzero(shifted):
+        _shift(result, decided, target, int(area), shifts[area], residual, residual_of)
+    return result, decided, residual_of(result, WHOLE)
 
 
 def _is_still(shifts: NDArray[np.float64]) -> Mask:
@@ -155,25 +153,39 @@ def _votes_of_border(target: FlatAreas, still: Mask, moving: Mask) -> NDArray[np
     return np.bincount(target.labels[edge], minlength=count)
 
 
-def _carried(flow: Flow, target: FlatAreas, shifts: NDArray[np.float64], shifted: Mask) -> tuple[Flow, Mask, Mask]:
-    """The flow with these areas, grown to their outlines, shifted as a whole; the areas; and how far they grew."""
-    inside = shifted[target.labels]
-    kept = np.where(inside, target.labels, 0).astype(np.float32)
-    grown = cv2.dilate(kept, np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).astype(np.int32)
-    reach = grown > 0
-    return np.where(reach[..., None], shifts[grown], flow).astype(np.float32), inside, reach
+def _shift(
+    flow: Flow,
+    decided: Mask,
+    target: FlatAreas,
+    area: int,
+    shift: NDArray[np.float64],
+    residual: Residual,
+    residual_of: ResidualOf,
+) -> None:
+    """Shifts an area, grown to its outline, as a whole, in flow and decided, where that explains it as well."""
+    x0, y0, x1, y1 = target.boxes[area]
+    window = np.s_[max(0, y0 - OUTLINE_PX) : y1 + OUTLINE_PX, max(0, x0 - OUTLINE_PX) : x1 + OUTLINE_PX]
+    inside = target.labels[window] == area
+    reach = cv2.dilate(inside.view(np.uint8), np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).view(np.bool_)
+    shifted = np.full((*inside.shape, 2), shift, np.float32)
+    better = residual_of(shifted, window) <= residual[window] + np.where(inside, np.float32(BETTER_LEVELS), 0)
+    flow[window][reach & better] = shift
+    decided[window][reach] = better[reach]
 
 
 def _spread(flow: Flow, known: Mask) -> Flow:
     """The flow of the known pixels spread over all others: averages at ever coarser scales, and back again."""
-    weight = np.where(known, np.float32(1.0), np.float32(1e-6))
-    levels = [(flow * weight[..., None], weight)]
+    h, w = known.shape
+    coarse = max(1, w // SPREAD_SCALE), max(1, h // SPREAD_SCALE)
+    weight = np.maximum(cv2.resize(known.astype(np.float32), coarse, interpolation=cv2.INTER_AREA), np.float32(1e-6))
+    total = cv2.resize(cv2.copyTo(flow, known.view(np.uint8)), coarse, interpolation=cv2.INTER_AREA)
+    levels = [(total, weight)]
     while min(levels[-1][1].shape) > 2:
         total, mass = levels[-1]
         levels.append((cv2.pyrDown(total), cv2.pyrDown(mass)))
     spread = levels[-1][0] / levels[-1][1][..., None]
     for total, mass in reversed(levels[:-1]):
-        h, w = mass.shape
         trust = np.minimum(mass, 1.0)[..., None]
-        spread = trust * total / mass[..., None] + (1 - trust) * cv2.pyrUp(spread, dstsize=(w, h))
-    return spread.astype(np.float32)
+        above = cv2.pyrUp(spread, dstsize=mass.shape[::-1])
+        spread = trust * total / mass[..., None] + (1 - trust) * above
+    return cv2.resize(spread, (w, h), interpolation=cv2.INTER_LINEAR)
