@@ -4,7 +4,7 @@ import argparse
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +13,7 @@ from rich.table import Table
 from .. import __version__
 from ..proto.errors import WarpaintError
 from ..proto.messages import Status
+from .errors import MediaError
 from .film.formats import CODECS
 from .flags import add_brief_flags, brief_changes
 from .painting import Client
@@ -20,6 +21,9 @@ from .run import Figures, Job, convert
 
 # As shells know them: an error, and 128 + SIGINT.
 FAILED, INTERRUPTED = 1, 130
+
+# Columns of a table that goes to no terminal: enough that no name is cut off.
+TABLE_WIDTH = 200
 
 DAEMON_HELP = "the daemon's address [the user's own daemon, or one that is started for this]"
 
@@ -32,7 +36,7 @@ def main() -> None:
     try:
         arguments.command(arguments)
     except WarpaintError as error:
-        console.print(f"warpaint: {error}", style="red", markup=False)
+        console.print(f"warpaint: {error}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         console.print("stopped; what was painted until now is kept")
@@ -60,7 +64,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--start", type=float, metavar="SECONDS", help="paint from here on")
     parser.add_argument("--end", type=float, metavar="SECONDS", help="paint up to here")
-    parser.add_argument("--rate", type=Fraction, default=Fraction(25), help="pictures a second of a folder [25]")
+    parser.add_argument("--rate", type=_rate, default=Fraction(25), help="pictures a second of a folder [25]")
     parser.add_argument("--compare", action="store_true", help="write raw and painted side by side")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write flow, confidence, hops and holes of each frame")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few moments")
@@ -111,13 +115,31 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _pipe(arguments: argparse.Namespace) -> None:
     job = Job(
-        source=sys.stdin.buffer,
-        target=sys.stdout.buffer,
+        source=_unbuffered(sys.stdin, "standard input"),
+        target=_unbuffered(sys.stdout, "standard output"),
         source_format=arguments.source_format,
         target_format=arguments.target_format,
         **_shared(arguments),
     )
     convert(job, say=_say, progress=lambda _: None)
+
+
+def _unbuffered(stream: TextIO | None, name: str) -> BinaryIO:
+    """The bytes of a standard stream. No buffer: one that a thread waits in aborts the exit."""
+    if stream is None:
+        raise MediaError(f"{name} is closed")
+    return getattr(stream.buffer, "raw", stream.buffer)
+
+
+def _rate(text: str) -> Fraction:
+    """Pictures a second: more than none."""
+    try:
+        rate = Fraction(text)
+    except ZeroDivisionError:
+        rate = Fraction(0)
+    if rate <= 0:
+        raise ValueError(text)
+    return rate
 
 
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -132,7 +154,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _say(sentence: str) -> None:
-    console.print(sentence, style="dim", markup=False)
+    console.print(sentence, style="dim", markup=False, soft_wrap=True)
 
 
 def _progress() -> Progress:
@@ -163,7 +185,7 @@ def _print_figures(figures: Figures) -> None:
 
 
 def _print_status(status: Status) -> None:
-    out = Console(highlight=False)
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
     resident = status.resident_bytes / 2**20
     out.print(f"{status.server}, process {status.pid}, up {status.uptime_s:.0f} s, {resident:.0f} MiB resident")
     engines = Table("engine", "kind", "calls", "mean ms", box=None)

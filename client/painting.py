@@ -8,6 +8,7 @@ Nothing here may be used by two threads at once.
 """
 
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from typing import Any, Protocol
 import numpy as np
 import zmq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from .. import __version__
 from ..proto.address import default_address
-from ..proto.brief import Brief
-from ..proto.errors import ProtocolError, RefusedError, UnknownMessage
+from ..proto.brief import Brief, explain
+from ..proto.errors import InvalidMessage, ProtocolError, RefusedError, UnknownMessage
 from ..proto.messages import (
     AskStatus,
     Error,
@@ -52,6 +54,9 @@ SOCKET_BUFFER = 4 * 1024 * 1024
 COPY_BELOW = 64 * 1024
 
 Image = NDArray[np.uint8]
+
+# Formats whose pictures have a shape: [H, W] and this.
+CHANNELS: dict[str, tuple[int, ...]] = {"bgr24": (3,), "rgb24": (3,), "bgra": (4,), "gray": ()}
 
 
 class HasFileno(Protocol):
@@ -111,6 +116,8 @@ class Client:
 
     def ping(self, timeout_s: float = PATIENCE_S) -> None:
         """Returns when the daemon has answered. Raises DaemonGone after timeout_s."""
+        if _nobody_listens(self.address):
+            raise DaemonGone(f"no daemon answers at {self.address}")
         before = self._pongs
         self._send(Ping())
         deadline = time.monotonic() + timeout_s
@@ -149,7 +156,10 @@ class Client:
 
     def _begin(self, opening: dict[str, Any]) -> Conversation:
         number = max(self._conversations, default=-1) + 1
-        conversation = Conversation(Open(session=number, client=CLIENT, **opening))
+        try:
+            conversation = Conversation(Open(session=number, client=CLIENT, **opening))
+        except ValidationError as error:
+            raise InvalidMessage(explain(error, "session")) from None
         self._conversations[number] = conversation
         self._send(conversation.opening)
         while conversation.opened is None:
@@ -296,10 +306,10 @@ class Session:
         if self._conversation is None:
             self.open(self._source or _source_of(frame))
         conversation = self._active
+        payload = _payload_of(frame, conversation.opening.source)
         while not conversation.may_send:
             self._wait()
         message = conversation.frame(pts)
-        payload = np.ascontiguousarray(frame).reshape(-1) if isinstance(frame, np.ndarray) else frame
         self._client._send(message, [payload])
         return message.index
 
@@ -416,8 +426,37 @@ def _shaped(flat: Image, opening: Open) -> Image:
     if opening.result.encoding != "raw":
         return flat
     width, height = opening.source.width, opening.source.height
-    channels = {"bgr24": (3,), "rgb24": (3,), "bgra": (4,), "gray": ()}.get(opening.result.pixels)
+    channels = CHANNELS.get(opening.result.pixels)
     return flat if channels is None else flat.reshape(height, width, *channels)
+
+
+def _nobody_listens(address: str) -> bool:
+    """Whether it is known at once that there is no daemon: ZeroMQ would try a missing socket again and again."""
+    if not address.startswith("ipc:///"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(address.removeprefix("ipc://"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return True
+    return False
+
+
+def _payload_of(frame: Any, source: Source) -> Any:
+    """The bytes of a frame. Raises ValueError for an array that is not what the source says, or for no bytes at all."""
+    if isinstance(frame, bytes | bytearray | memoryview):
+        return frame
+    channels = CHANNELS.get(source.pixels) if source.encoding == "raw" and source.strides is None else None
+    shape = None if channels is None else (source.height, source.width, *channels)
+    if (
+        not isinstance(frame, np.ndarray)
+        or frame.dtype != np.uint8
+        or (shape and frame.ndim > 1 and frame.shape != shape)
+    ):
+        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        kind = f"{source.width}x{source.height} {source.pixels}" if source.encoding == "raw" else source.encoding
+        raise ValueError(f"a frame must be uint8{f' {shape}' if shape else ''}, as the session is {kind} (got {got})")
+    return np.ascontiguousarray(frame).reshape(-1)
 
 
 def _source_of(frame: Any) -> Source:

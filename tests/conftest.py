@@ -1,9 +1,11 @@
 """Fixtures that several tests share."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import pytest
 
 from support.daemon import Daemon, daemon
@@ -26,3 +28,9 @@ def quick_daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon of the test's own, which drops silent clients soon."""
     with daemon(tmp_path, "--probe-s", "0.2") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """The path of an ffmpeg program: the system's, or else the one that comes with imageio-ffmpeg."""
+    return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())

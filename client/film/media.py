@@ -6,6 +6,7 @@ has no layout for (more than 8 bits, other chroma, palettes) is converted, here 
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -129,18 +130,36 @@ class Pipe:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._read_some = file.read1 if isinstance(file, io.BufferedReader) else file.read
+        self.interrupted = False  # by Ctrl-C; what is raised here FFmpeg would swallow
 
     def read(self, size: int) -> bytes:
         """At least one byte as soon as there is one; none at the end."""
-        return self._read_some(size)
+        try:
+            return b"" if self.interrupted else self._read_some(size)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return b""
 
     def write(self, data: bytes) -> int:
-        """The length of data, all of it written and flushed."""
+        """The length of data, all of it written and flushed; nothing more once it is interrupted."""
         rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._file.flush()
+        try:
+            while rest and not self.interrupted:
+                rest = rest[self._file.write(rest) :]
+            self._file.flush()
+        except KeyboardInterrupt:
+            self.interrupted = True
         return len(data)
+
+
+@contextmanager
+def uninterrupted(file: "str | Pipe | BinaryIO") -> Iterator[None]:
+    """Raises at its end the KeyboardInterrupt that came while FFmpeg read or wrote a Pipe within it."""
+    try:
+        yield
+    finally:
+        if isinstance(file, Pipe) and file.interrupted:
+            raise KeyboardInterrupt
 
 
 def for_ffmpeg(file: FileLike) -> str | Pipe | BinaryIO:

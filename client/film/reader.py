@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import av
 import av.stream
@@ -26,6 +27,7 @@ from .media import (
     FileLike,
     Film,
     FilmFrame,
+    Pipe,
     conformed,
     for_ffmpeg,
     name_of,
@@ -33,6 +35,7 @@ from .media import (
     reason,
     seekable,
     tight_buffer,
+    uninterrupted,
 )
 from .packets import WaitingPackets
 from .pictures import PictureFolder
@@ -72,6 +75,8 @@ def open_film(
     start_s and end_s, seconds from the film's start, cut an extract out of it, whose times begin at 0. `format` is
     FFmpeg's name of the container, where it cannot be seen from the file. Raises MediaError.
     """
+    if not all(isfinite(each) for each in (start_s, end_s) if each is not None):
+        raise MediaError(f"an extract begins and ends at numbers of seconds, not at {start_s} and {end_s}")
     if start_s is not None and start_s < 0:
         raise MediaError(f"the start of an extract must not be negative, and is {start_s} s")
     if end_s is not None and end_s <= (start_s or 0):
@@ -99,12 +104,16 @@ class FilmIn:
         self.path = Path(file) if isinstance(file, str | Path) else None
         self.notices: list[str] = []
         self._seekable = seekable(file)
-        self._container = _open_container(file, self.name, format)
-        try:
-            self._begin(start_s, end_s)
-        except BaseException:
-            self._container.close()
-            raise
+        if self.path is not None and self._seekable and self.path.stat().st_size == 0:
+            raise MediaError(f"{self.name} is empty")
+        given = for_ffmpeg(file)
+        with uninterrupted(given):
+            self._container = _open_container(given, self.name, format, seekable=self._seekable)
+            try:
+                self._begin(start_s, end_s)
+            except BaseException:
+                self._container.close()
+                raise
 
     def _begin(self, start_s: float | None, end_s: float | None) -> None:
         self._stream = _video_stream(self._container, self.name)
@@ -268,13 +277,11 @@ class FilmIn:
             self.notices.append(f"Packets of sound or subtitles dropped, as too many waited: {self.copied.dropped}.")
 
 
-def _open_container(file: FileLike, name: str, format: str | None) -> InputContainer:  # noqa: A002
+def _open_container(file: str | Pipe | BinaryIO, name: str, format: str | None, *, seekable: bool) -> InputContainer:  # noqa: A002
     """The opened container. Raises MediaError, which says why not."""
-    if isinstance(file, str | Path) and seekable(file) and Path(file).stat().st_size == 0:
-        raise MediaError(f"{name} is empty")
-    options = FILES_ONLY if seekable(file) else FILES_ONLY | PIPE_OPTIONS
+    options = FILES_ONLY if seekable else FILES_ONLY | PIPE_OPTIONS
     try:
-        container = av.open(for_ffmpeg(file), "r", format=format, options=options, metadata_errors="replace")
+        container = av.open(file, "r", format=format, options=options, metadata_errors="replace")
     except FileNotFoundError:
         raise MediaError(f"{name}: there is no such file") from None
     except PermissionError:

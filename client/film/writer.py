@@ -29,6 +29,7 @@ from .media import (
     frame_of,
     name_of,
     reason,
+    uninterrupted,
     with_neutral_chroma,
 )
 from .packets import Packet, move
@@ -118,11 +119,10 @@ class FilmOut:
         self._open(file, crf)
 
     def _open(self, file: FileLike, crf: int | None) -> None:
+        self._file = for_ffmpeg(file)
         existed = isinstance(file, str | Path) and Path(file).exists()
         try:
-            self._container = av.open(
-                for_ffmpeg(file), "w", format=self._format, container_options=self._container_options()
-            )
+            self._container = av.open(self._file, "w", format=self._format, container_options=self._container_options())
         except (OSError, ValueError, av.FFmpegError) as error:
             raise MediaError(f"{self.name} cannot be written: {reason(error)}") from None
         try:
@@ -135,7 +135,8 @@ class FilmOut:
         except (OSError, ValueError, av.FFmpegError) as error:
             self._abandon()
             if isinstance(file, str | Path) and not existed:
-                Path(file).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # also where a folder of its path is a file
+                    Path(file).unlink()
             how = "" if isinstance(error, OSError) else f" with {self._codec.encoder} at {self._width}x{self._height}"
             raise MediaError(f"{self.name} cannot be written{how}: {reason(error)}") from None
 
@@ -313,7 +314,8 @@ class FilmOut:
     def _writing(self) -> Iterator[None]:
         """What FFmpeg or the system object to becomes a MediaError, and the file is not written to again."""
         try:
-            yield
+            with uninterrupted(self._file):
+                yield
         except (OSError, ValueError, av.FFmpegError) as error:
             self._failed = True
             self._abandon()
