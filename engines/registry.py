@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..proto.errors import Code, RefusedError
+from ..proto.limits import MAX_NAME
 from .base import FlowEngine, Painter
 
 PAINTER_GROUP = "warpaint.painters"
@@ -38,11 +39,18 @@ FLOWS: dict[str, Callable[[], FlowEngine]] = {"dis": _dis}
 def load_painter(name: str) -> Painter:
     """The painter of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""
     painter = _load(name, "painter", PAINTERS, PAINTER_GROUP)
-    if not callable(getattr(painter, "paint", None)) or not isinstance(getattr(painter, "looks", None), tuple | list):
+    if not callable(getattr(painter, "paint", None)) or not _are_names(getattr(painter, "looks", None)):
         raise RefusedError(
-            Code.UNKNOWN_ENGINE, f"{name!r} is no painter: it needs a method `paint` and a tuple `looks`"
+            Code.UNKNOWN_ENGINE, f"{name!r} is no painter: it needs a method `paint` and a tuple `looks`, of names"
         )
     return painter
+
+
+def _are_names(looks: object) -> bool:
+    """Whether these are looks: at least one, each a text that fits into a message."""
+    if not isinstance(looks, tuple | list) or not looks:
+        return False
+    return all(isinstance(look, str) and 0 < len(look) <= MAX_NAME for look in looks)
 
 
 def load_flow(name: str) -> FlowEngine:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import textwrap
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -142,7 +143,10 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=path)
 
-    return FromFile(_cli_settings_source=flags(args=list(arguments)))
+    try:
+        return FromFile(_cli_settings_source=flags(args=list(arguments)))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
 
 
 def default_file() -> str:

@@ -61,6 +61,7 @@ class Reply:
     identity: bytes
     message: Message
     payloads: Sequence[Any] = ()
+    addresses: Sequence[Address] = ()  # of the sessions of a Status, in order
 
 
 Request = Update | Rekey | RequestKeyframe | Flush | Hold | Close
@@ -170,7 +171,7 @@ class Driver:
         try:
             command = self._commands.get(block=wait, timeout=timeout)
             while True:
-                self._do(command)
+                self._do_contained(command)
                 command = self._commands.get_nowait()
         except queue.Empty:
             return
@@ -197,7 +198,7 @@ class Driver:
             lane.painting = self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
             return False
         try:
-            lane.answer = self._room.flows[stream.flow].answer(ask)
+            lane.answer = self._room.flows[stream.flow].answer(ask, stream.canvas.size)
         except RefusedError as error:
             lane.failure = error
         return True
@@ -216,6 +217,19 @@ class Driver:
 
     # Commands
 
+    def _do_contained(self, command: Command | Gone | WantsStatus | Wake | Stop) -> None:
+        """Does it. A defect ends the session that it is about, and nothing else."""
+        try:
+            self._do(command)
+        except Exception:
+            log.exception("command %s failed", type(command).__name__)
+            if isinstance(command, Command):
+                lane = self._lanes.get(command.address)
+                if lane is not None:
+                    self._fail(lane)
+                else:
+                    self._error(command.address, Code.INTERNAL, "a defect of the daemon; its log has more")
+
     def _do(self, command: Command | Gone | WantsStatus | Wake | Stop) -> None:
         if isinstance(command, Command):
             self._do_for_session(command)
@@ -225,7 +239,9 @@ class Driver:
                 self._cancel(lane)
                 lane.stream.end("client_gone")
         elif isinstance(command, WantsStatus):
-            self._reply(Reply(command.identity, self._status()))
+            self._reply(
+                Reply(command.identity, self._status(), addresses=tuple(islice(self._lanes, MAX_STATUS_SESSIONS)))
+            )
         elif isinstance(command, Stop) and self._stop_by is None:
             self._stop_by = time.monotonic() + self._settings.drain_s
             for address, lane in self._lanes.items():

@@ -9,9 +9,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,8 +75,9 @@ class PainterThread:
         """Goes on in a new thread. The old one ends when its painter comes back, if ever."""
         left, self._work = self._work, queue.SimpleQueue()
         waiting = []
-        while not left.empty():
-            waiting.append(left.get())
+        with suppress(queue.Empty):  # the old thread may come back and take one at any moment
+            while True:
+                waiting.append(left.get_nowait())
         left.put(None)
         for painting in waiting:
             self._work.put(painting)
@@ -107,7 +110,7 @@ def _paint(name: str, painter: Painter, painting: Painting) -> list[PaintDone]:
         if not isinstance(done, list) or len(done) != len(jobs):
             raise TypeError(f"it gave {_kind(done)} for {len(jobs)} jobs, not a list of as many PaintDone")
         return [_checked(name, job, each) for job, each in zip(jobs, done, strict=True)]
-    except Exception as error:  # a painter may raise anything; its traceback goes to the log alone
+    except BaseException as error:  # SystemExit too would end the thread; the traceback goes to the log alone
         log.exception("painter %s failed", name)
         why = f"the painter {name!r} failed: {type(error).__name__}: {error}"
         return [_failed(job, Code.PAINTER_FAILED, why) for job in jobs]
@@ -137,12 +140,19 @@ def _checked(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
     if not isinstance(done, PaintDone) or done.id != job.id:
         return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave no PaintDone of job {job.id}")
     if done.error is not None:
-        return done
+        return _checked_error(name, job, done)
     expected = job.frame.bgr.shape
     image = done.image
     if not isinstance(image, np.ndarray) or image.shape != expected or image.dtype != np.uint8:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not uint8 {expected}")
+    return done
+
+
+def _checked_error(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
+    if done.error not in tuple(Code) or not isinstance(done.why, str):
+        got = f"the error {done.error!r:.60}, {done.why!r:.200}"
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not a Code and a sentence")
     return done
 
 
@@ -158,13 +168,17 @@ class FlowRunner:
         self.usage = Usage()
         self._flow = flow
 
-    def answer(self, ask: Encode | MatchAsk) -> list[Features] | list[Match]:
-        """The engine's answer, checked. Raises RefusedError: FLOW_FAILED."""
+    def answer(self, ask: Encode | MatchAsk, size: tuple[int, int]) -> list[Features] | list[Match]:
+        """The engine's answer for pictures of this size (W, H), checked. Raises RefusedError: FLOW_FAILED."""
         began = time.monotonic()
         try:
             if isinstance(ask, Encode):
                 return _counted(self._flow.encode(ask.pictures), len(ask.pictures))
-            return _counted(self._flow.match(ask.target, ask.sources, ask.guesses), len(ask.sources))
+            matches = _counted(self._flow.match(ask.target, ask.sources, ask.guesses), len(ask.sources))
+            for match in matches:
+                _check_map("flow", match.flow, (size[1], size[0], 2))
+                _check_map("confidence", match.confidence, (size[1], size[0]))
+            return matches
         except Exception as error:  # a flow engine may raise anything
             log.exception("flow engine %s failed", self.name)
             why = f"the flow engine {self.name!r} failed: {type(error).__name__}: {error}"
@@ -177,6 +191,14 @@ def _counted(answers: list[A], count: int) -> list[A]:
     if len(answers) != count:
         raise TypeError(f"it gave {len(answers)} answers for {count} pictures")
     return answers
+
+
+def _check_map(name: str, array: object, shape: tuple[int, ...]) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.float32:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"it gave a {name} of {got}, not float32 {shape}")
+    if not cv2.checkRange(array)[0]:
+        raise ValueError(f"it gave a {name} that is not finite everywhere")
 
 
 class EngineRoom:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from typing import Any
 import zmq
 
 from ..proto.errors import RETRY, Code, ProtocolError
-from ..proto.limits import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUESTS, MAX_TEXT
+from ..proto.limits import MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
     AskStatus,
     Close,
@@ -46,22 +46,15 @@ from ..proto.wire import Received, pack, to_server
 from .config import Settings
 from .driver import Address, Command, Driver, Gone, Reply, Request, Stop, WantsStatus
 from .engine_room import EngineRoom
+from .sockets import RECEIVE_HIGH_WATER, bound, make_router
 from .stream import Arrival
 
 log = logging.getLogger(__name__)
 
-# Messages that ZeroMQ itself keeps for a client that does not read. Small: a frame of 1280x720 is 2.7 MB.
-SEND_HIGH_WATER = 16
-# Messages that ZeroMQ keeps for us; a client that overruns its window is told so as soon as we come to it.
-RECEIVE_HIGH_WATER = 64
-# Kernel buffers of a tcp connection, bytes: one raw frame fits; measured to double the rate on loopback.
-SOCKET_BUFFER = 4 * 1024 * 1024
-# Parts from this size up are sent without a copy: below, keeping track costs more than copying.
-COPY_BELOW = 64 * 1024
 # How long to wait before trying again to send to a client whose connection is full, milliseconds.
 RETRY_SEND_MS = 5
-# How long what is left to say may take to reach the clients when the daemon ends, milliseconds.
-LINGER_MS = 2_000
+# Refusals that are kept for a client that does not read; more are forgotten, as such a client breaks every rule.
+MAX_REFUSALS = 1_024
 
 # Requests that are answered by number.
 Answered = Update | Rekey | Flush | Hold
@@ -85,6 +78,7 @@ class Peer:
 
     lines: dict[int, Line] = field(default_factory=dict)
     unsent: deque[Reply] = field(default_factory=deque)
+    refusals: deque[Error] = field(default_factory=deque)  # not yet sent; of no account in any window
     heard: float = field(default_factory=time.monotonic)
 
 
@@ -94,10 +88,11 @@ class Gateway:
     def __init__(self, settings: Settings, room: EngineRoom) -> None:
         self._settings = settings
         self._context = zmq.Context()
-        self._router = self._make_router()
+        self._router = make_router(self._context, heartbeat_s=settings.probe_s)
         self._wake_in, self._wake_out = socket.socketpair()
         self._replies: deque[Reply] = deque()
         self._peers: dict[bytes, Peer] = {}
+        self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
         self._probed = time.monotonic()
         self._driver = Driver(settings, room, self._take_reply, self._wake)
@@ -109,30 +104,39 @@ class Gateway:
 
     def bind(self) -> None:
         """Binds all addresses. Raises OSError with a sentence that names the address."""
-        self._addresses = [_bound(self._router, address) for address in self._settings.bind]
+        self._addresses = [bound(self._router, address) for address in self._settings.bind]
 
     def run(self) -> None:
         """Serves until told to stop."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_in, zmq.POLLIN)
-        if self._settings.until_stdin_closes:
-            poller.register(sys.stdin, zmq.POLLIN)
+        stdin = self._stdin()
+        if stdin is not None:
+            poller.register(stdin, zmq.POLLIN)
         self._driver.start()
-        with self._signals():
+        with self._closing(), self._signals():
             while not self._driver.ended.is_set():
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wake_in.fileno() in ready:
                     self._wake_in.recv(4096)
-                if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
-                    poller.unregister(sys.stdin)
+                if stdin is not None and stdin in ready and not os.read(stdin, 4096):
+                    poller.unregister(stdin)
                     self._stop("standard input is closed")
                 if self._router in ready:
                     self._receive_all()
                 self._send_replies()
                 self._probe()
-        self._send_replies()
-        self._close()
+            self._send_replies()
+
+    def _stdin(self) -> int | None:
+        """The descriptor of standard input, if the daemon is to end with it. A process may have none."""
+        if not self._settings.until_stdin_closes:
+            return None
+        if sys.stdin is None:
+            self._stop("there is no standard input")
+            return None
+        return sys.stdin.fileno()
 
     # In
 
@@ -158,11 +162,24 @@ class Gateway:
         if isinstance(message, Ping):
             self._send_or_forget(identity, Pong(nonce=message.nonce))
         elif isinstance(message, AskStatus):
-            self._driver.put(WantsStatus(identity, message))
+            self._status(identity, message)
         elif isinstance(message, Open):
             self._open(identity, message)
         elif not isinstance(message, Pong):
             self._in_session(identity, message, received)
+
+    def _status(self, identity: bytes, message: AskStatus) -> None:
+        if self._asking[identity] >= MAX_REQUESTS:
+            text = f"{MAX_REQUESTS} requests for the status are unanswered"
+            self._refuse(identity, Code.WINDOW_OVERRUN, text)
+            return
+        self._asking[identity] += 1
+        self._driver.put(WantsStatus(identity, message))
+
+    def _answered_status(self, identity: bytes) -> None:
+        self._asking[identity] -= 1
+        if self._asking[identity] <= 0:
+            del self._asking[identity]
 
     def _open(self, identity: bytes, message: Open) -> None:
         peer = self._peers.setdefault(identity, Peer())
@@ -186,7 +203,7 @@ class Gateway:
             self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
         elif isinstance(message, FrameIn):
             self._frame(identity, line, message, received)
-        elif line.requests >= MAX_REQUESTS:
+        elif line.requests >= MAX_REQUESTS and not isinstance(message, Close):
             text = f"more than {MAX_REQUESTS} requests are unanswered"
             self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session, request=request)
         else:
@@ -196,7 +213,9 @@ class Gateway:
 
     def _frame(self, identity: bytes, line: Line, message: FrameIn, received: Received[ToServer]) -> None:
         """Takes a frame, if there is room for it and its number grows."""
-        if line.unanswered >= line.window:
+        if self._stopping:
+            self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session, message.index)
+        elif line.unanswered >= line.window:
             text = f"{line.unanswered} frames are unanswered, of at most {line.window}"
             self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session, message.index)
         elif message.index <= line.last_index:
@@ -218,8 +237,8 @@ class Gateway:
     def _wake(self) -> None:
         try:
             self._wake_out.send(b"\0", socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return  # so many wakes are waiting already that this one is not needed
+        except OSError:
+            return  # so many wakes are waiting already that this one is not needed; or the gateway has ended
 
     def _refuse(
         self,
@@ -230,11 +249,14 @@ class Gateway:
         index: int | None = None,
         request: int | None = None,
     ) -> None:
-        log.info("refused %s: %s", identity.hex(), message)
+        log.debug("refused %s: %s", identity.hex(), message)
         text, retry = message[:MAX_TEXT], RETRY[code]
-        self._send_or_forget(
-            identity, Error(session=session, index=index, request=request, code=code, retry=retry, message=text)
-        )
+        error = Error(session=session, index=index, request=request, code=code, retry=retry, message=text)
+        peer = self._peers.get(identity)
+        if peer is None or len(peer.refusals) >= MAX_REFUSALS:
+            self._send_or_forget(identity, error)
+        else:
+            peer.refusals.append(error)
 
     def _send_replies(self) -> None:
         while self._replies:
@@ -243,15 +265,16 @@ class Gateway:
             if peer is not None:
                 peer.unsent.append(reply)
             elif isinstance(reply.message, Status):  # belongs to no session; all else is for one that has ended
-                self._send_or_forget(reply.identity, self._with_unsent(reply.message))
+                self._answered_status(reply.identity)
+                self._send_or_forget(reply.identity, self._with_unsent(reply))
         for identity, peer in list(self._peers.items()):
             self._send_unsent(identity, peer)
 
     def _send_unsent(self, identity: bytes, peer: Peer) -> None:
         """Sends in order until the client's connection is full; then its frames stay unanswered, and it must wait."""
-        while peer.unsent:
-            reply = peer.unsent[0]
-            message = self._with_unsent(reply.message) if isinstance(reply.message, Status) else reply.message
+        while peer.refusals or peer.unsent:
+            reply = Reply(identity, peer.refusals[0]) if peer.refusals else peer.unsent[0]
+            message = self._with_unsent(reply)
             try:
                 self._send(identity, message, reply.payloads)
             except zmq.Again:
@@ -261,7 +284,12 @@ class Gateway:
                     raise
                 self._lose(identity)
                 return
+            if peer.refusals:
+                peer.refusals.popleft()
+                continue
             peer.unsent.popleft()
+            if isinstance(message, Status):
+                self._answered_status(identity)
             _settle(peer, message)
         if not peer.lines:
             self._peers.pop(identity, None)
@@ -285,22 +313,29 @@ class Gateway:
         """The connection is gone, and its sessions with it."""
         if self._peers.pop(identity, None) is not None:
             log.info("client %s is gone", identity.hex())
+            self._asking.pop(identity, None)
             self._driver.put(Gone(identity))
 
-    def _with_unsent(self, status: Status) -> Status:
-        unsent: dict[int, int] = {}
-        for peer in self._peers.values():
-            for reply in peer.unsent:
-                number = getattr(reply.message, "session", None)
-                if number is not None:
-                    unsent[number] = unsent.get(number, 0) + 1
-        sessions = tuple(each.model_copy(update={"unsent": unsent.get(each.session, 0)}) for each in status.sessions)
+    def _with_unsent(self, reply: Reply) -> Message:
+        """The message; if it is a Status, with what waits here for each session."""
+        status = reply.message
+        if not isinstance(status, Status):
+            return status
+        waiting = Counter(
+            (identity, getattr(each.message, "session", None))
+            for identity, peer in self._peers.items()
+            for each in peer.unsent
+        )
+        sessions = tuple(
+            each.model_copy(update={"unsent": waiting[address.identity, address.session]})
+            for address, each in zip(reply.addresses, status.sessions, strict=True)
+        )
         return status.model_copy(update={"sessions": sessions})
 
     # Time
 
     def _patience_ms(self) -> int:
-        if any(peer.unsent for peer in self._peers.values()):
+        if any(peer.unsent or peer.refusals for peer in self._peers.values()):
             return RETRY_SEND_MS
         return int(self._settings.probe_s * 1000)
 
@@ -338,28 +373,19 @@ class Gateway:
 
     # Sockets
 
-    def _make_router(self) -> "zmq.Socket[bytes]":
-        router = self._context.socket(zmq.ROUTER)
-        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        router.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        router.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER)
-        router.setsockopt(zmq.RCVHWM, RECEIVE_HIGH_WATER)
-        router.setsockopt(zmq.SNDBUF, SOCKET_BUFFER)
-        router.setsockopt(zmq.RCVBUF, SOCKET_BUFFER)
-        router.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES)
-        router.setsockopt(zmq.HEARTBEAT_IVL, int(self._settings.probe_s * 1000))
-        router.setsockopt(zmq.LINGER, LINGER_MS)
-        router.copy_threshold = COPY_BELOW
-        return router
-
-    def _close(self) -> None:
-        self._router.close()
-        self._wake_in.close()
-        self._wake_out.close()
-        self._context.term()
-        for address in self._settings.bind:
-            if address.startswith("ipc:///"):
-                Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Lets go of the sockets, also after a defect: with a context still open the process would never end."""
+        try:
+            yield
+        finally:
+            self._router.close()
+            self._wake_in.close()
+            self._wake_out.close()
+            self._context.term()
+            for address in self._settings.bind:
+                if address.startswith("ipc:///"):
+                    Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
 
 
 def _settle(peer: Peer, message: Message) -> None:
@@ -376,30 +402,3 @@ def _settle(peer: Peer, message: Message) -> None:
         line.unanswered -= 1
     elif isinstance(message, Updated | Flushed | Error) and getattr(message, "shown_at", None) is None:
         line.requests -= 1
-
-
-def _bound(router: "zmq.Socket[bytes]", address: str) -> str:
-    """Binds an address and gives it back with the port that was chosen. Raises OSError that names it."""
-    if address.startswith("ipc:///"):
-        _make_room(Path(address.removeprefix("ipc://")))
-    try:
-        router.bind(address)
-    except zmq.ZMQError as error:
-        raise OSError(f"cannot listen on {address}: {error.strerror or error}; is another daemon running?") from error
-    return router.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-def _make_room(path: Path) -> None:
-    """Makes the folder of an ipc socket, for this user alone, and takes away a socket that nobody listens on."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_uid != os.getuid():
-        raise OSError(f"cannot listen on ipc://{path}: the folder belongs to another user")
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink()
-        else:
-            raise OSError(f"cannot listen on ipc://{path}: another daemon is running there")

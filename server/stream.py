@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..engines.base import Frame, Match, Picture
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
-from ..proto.limits import MAX_TEXT
+from ..proto.limits import MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
     Close,
     Closed,
@@ -148,6 +148,8 @@ class Stream:
             if item.discard:
                 self.discard()
             self.inbox.append(Ending("asked"))
+        elif isinstance(item, Update | Rekey | Flush) and len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
+            self._refuse(Code.WINDOW_OVERRUN, f"{MAX_REQUESTS} requests wait behind a frame already", item.request)
         elif isinstance(item, Update):
             self._put_update(item)
         else:
@@ -209,8 +211,9 @@ class Stream:
     def end(self, reason: Reason) -> None:
         """Frees what is held, and says so."""
         self.ended = True
+        why = Code.SHUTTING_DOWN if reason == "shutting_down" else Code.CANCELLED
         for index in list(self._pending):
-            self._drop(index, "session", Code.CANCELLED)
+            self._drop(index, "session", why)
         self._decoder.close()
         self._encoder.close()
         self._send(Closed(session=self.opening.session, reason=reason, totals=self.totals()), ())
@@ -238,7 +241,8 @@ class Stream:
             log.warning("session %d: %s", self.opening.session, error)
         for output in (yield from self._session.finish()):
             self._deliver(output, Stages())
-        for index in list(self._pending):
+        waiting = {item.message.index for item in self.inbox if isinstance(item, Arrival)}
+        for index in [each for each in self._pending if each not in waiting]:
             self._drop(index, "decode", Code.BAD_FRAME)
 
     def _paint(self, index: int, picture: Picture, stages: Stages) -> Serving:

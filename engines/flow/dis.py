@@ -118,7 +118,9 @@ def _ours(features: Features) -> DisFeatures:
 
 def _flow_size(width: int, height: int, most: int) -> tuple[int, int]:
     scale = min(1.0, (most / (width * height)) ** 0.5)
-    scale = max(scale, SMALLEST_SIDE / min(width, height))
+    enlarged = max(scale, SMALLEST_SIDE / min(width, height))
+    if width * enlarged * height * enlarged <= most:  # a long narrow picture is stretched across alone
+        scale = enlarged
     return max(SMALLEST_SIDE, round(width * scale)), max(SMALLEST_SIDE, round(height * scale))
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgpack
 import zmq
 
-from warpaint.proto.messages import AskStatus, FrameIn, Message, Open, Opened, Source, Status
+from warpaint.proto.messages import AskStatus, FrameIn, Message, Open, Opened, Ping, Source, Status
 from warpaint.proto.wire import Received, pack, to_client
 
 STARTED_WITHIN_S = 60.0
@@ -67,7 +67,7 @@ def not_started(folder: Path, *flags: str, env: Mapping[str, str] | None = None)
     """The exit code of a daemon that is to end by itself, and what it said on stderr. Raises TimeoutExpired."""
     log = folder / "not-started.log"
     with log.open("w") as errors:
-        process = start(flags, errors, env=env)
+        process = start(flags, errors, env=env, stdin=subprocess.DEVNULL)
         try:
             process.communicate(timeout=STARTED_WITHIN_S)
         finally:
@@ -122,6 +122,7 @@ class Wire:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, keeps_messages)
+        self._socket.setsockopt(zmq.SNDTIMEO, int(ANSWERED_WITHIN_S * 1000))
         self._socket.connect(address)
 
     def __enter__(self) -> "Wire":
@@ -144,10 +145,14 @@ class Wire:
         self._socket.send_multipart(parts)
 
     def receive(self, timeout_s: float = ANSWERED_WITHIN_S) -> Received[Any]:
-        """The next message. Raises TimeoutError."""
-        if not self._socket.poll(int(timeout_s * 1000)):
-            raise TimeoutError(f"nothing came in {timeout_s} s")
-        return to_client(self._socket.recv_multipart())
+        """The next message that is no ping; pings are left unanswered. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                raise TimeoutError(f"nothing came in {timeout_s} s")
+            received = to_client(self._socket.recv_multipart())
+            if not isinstance(received.message, Ping):
+                return received
 
     def open(self, source: Source, session: int = 0, **fields: Any) -> Opened:
         """What the daemon says to `open`. Raises ValueError if that is not `opened`."""

@@ -1,0 +1,77 @@
+"""Third-party flow engines that inherit nothing of ours: one behaves, the others do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from warpaint.engines.base import Flow, Picture
+
+
+@dataclass(frozen=True)
+class _Features:
+    picture: Picture
+
+    key = "still"
+    nbytes = 0
+
+
+@dataclass(frozen=True)
+class _Match:
+    flow: Any
+    confidence: Any
+
+
+class Still:
+    """Behaves: nothing ever moves."""
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Any]:
+        return [_Features(picture) for picture in pictures]
+
+    def match(self, target: Any, sources: Sequence[Any], guesses: Sequence[Flow | None]) -> list[Any]:
+        return [self.still(target.picture.shape[:2]) for _ in sources]
+
+    def still(self, shape: tuple[int, ...]) -> Any:
+        return _Match(np.zeros((*shape, 2), np.float32), np.ones(shape, np.float32))
+
+
+class RaisesInEncode(Still):
+    def encode(self, pictures: Sequence[Picture]) -> list[Any]:
+        raise RuntimeError("the current is too strong")
+
+
+class RaisesNowAndThen(Still):
+    """Fails at every third match."""
+
+    count = 0
+
+    def still(self, shape: tuple[int, ...]) -> Any:
+        self.count += 1
+        if self.count % 3 == 0:
+            raise RuntimeError("the current is too strong")
+        return super().still(shape)
+
+
+class TooFew(Still):
+    def match(self, target: Any, sources: Sequence[Any], guesses: Sequence[Flow | None]) -> list[Any]:
+        return []
+
+
+class WrongShape(Still):
+    def still(self, shape: tuple[int, ...]) -> Any:
+        return super().still((3, 5))
+
+
+class NoMatch(Still):
+    def still(self, shape: tuple[int, ...]) -> Any:
+        return "it flows"
+
+
+class NotNumbers(Still):
+    def still(self, shape: tuple[int, ...]) -> Any:
+        return _Match(np.full((*shape, 2), np.nan, np.float32), np.full(shape, np.nan, np.float32))
+
+
+class NoFlow:
+    pass
