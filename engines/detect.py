@@ -22,13 +22,20 @@ KERNEL_PIXELS = 192
 
 def edge_map(picture: Picture) -> EdgeMap:
     """The widened edges of a picture's brightness (V of HSV): [H, W] uint8, 0 or 255."""
-    value = picture.max(axis=2)
-    median = float(np.median(value))
+    blue, green, red = cv2.split(picture)
+    value = cv2.max(cv2.max(blue, green), red)
+    median = _median(value)
     edges = cv2.Canny(value, max(0.0, (1 - CANNY_SPREAD) * median), min(255.0, (1 + CANNY_SPREAD) * median))
     h, w = value.shape
     side = KERNEL_BASE + round((w * h) ** 0.5 / KERNEL_PIXELS)
     side += 1 - side % 2
     return cv2.dilate(edges, np.ones((side, side), np.uint8))
+
+
+def _median(levels: NDArray[np.uint8]) -> float:
+    """The median of bytes, from their histogram; of an even number the lower one of the middle two."""
+    counts = cv2.calcHist([levels], [0], None, [256], (0, 256))
+    return float(np.searchsorted(np.cumsum(counts), levels.size / 2))
 
 
 def edge_change(before: EdgeMap, after: EdgeMap) -> float:

@@ -56,6 +56,11 @@ class FlatAreas:
         """Memory held, bytes."""
         return self.labels.nbytes + self.sizes.nbytes + self.centres.nbytes
 
+    def window(self, area: int, margin: int) -> Window:
+        """The box of an area with a margin, pixels, as an index of arrays [h, w]."""
+        x0, y0, x1, y1 = self.boxes[area]
+        return np.s_[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
+
 
 def flat_areas(contrast: NDArray[np.float32]) -> FlatAreas:
     """The flat areas of a picture, from its local contrast [h, w], levels a pixel."""
@@ -93,13 +98,17 @@ def hold_still(
 
     decided = still | (np.take(rests, target.labels) & same)
     result = cv2.copyTo(flow, (~decided).view(np.uint8))
+    residual = np.where(decided, still_residual, residual)
     if follows.any() and moving.any():
         where = np.take(follows, target.labels)
         cv2.copyTo(_spread(flow, moving & (residual < SAME_LEVELS)), where.view(np.uint8), result)
         decided |= where
+        for area in np.flatnonzero(follows):
+            window = target.window(int(area), 0)
+            residual[window][where[window]] = residual_of(result[window], window)[where[window]]
     for area in np.flatnonzero(shifted):
         _shift(result, decided, target, int(area), shifts[area], residual, residual_of)
-    return result, decided, residual_of(result, WHOLE)
+    return result, decided, residual
 
 
 def _is_still(shifts: NDArray[np.float64]) -> Mask:
@@ -162,14 +171,15 @@ def _shift(
     residual: Residual,
     residual_of: ResidualOf,
 ) -> None:
-    """Shifts an area, grown to its outline, as a whole, in flow and decided, where that explains it as well."""
-    x0, y0, x1, y1 = target.boxes[area]
-    window = np.s_[max(0, y0 - OUTLINE_PX) : y1 + OUTLINE_PX, max(0, x0 - OUTLINE_PX) : x1 + OUTLINE_PX]
+    """Shifts an area, grown to its outline, as a whole, where that explains it as well: in the three maps."""
+    window = target.window(area, OUTLINE_PX)
     inside = target.labels[window] == area
     reach = cv2.dilate(inside.view(np.uint8), np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).view(np.bool_)
     shifted = np.full((*inside.shape, 2), shift, np.float32)
-    better = residual_of(shifted, window) <= residual[window] + np.where(inside, np.float32(BETTER_LEVELS), 0)
+    explained = residual_of(shifted, window)
+    better = explained <= residual[window] + np.where(inside, np.float32(BETTER_LEVELS), 0)
     flow[window][reach & better] = shift
+    residual[window][reach & better] = explained[reach & better]
     decided[window][reach] = better[reach]
 
 
