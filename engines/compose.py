@@ -20,7 +20,7 @@ TRUST_RAMP = 0.2
 ENOUGH_TRUST = 0.5
 # Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show the last
 # output until that is worn, which is when it has been resampled too often.
-SLIVER_PX = 9
+SLIVER_PX = 11
 # What a pixel weighs at least in the last layer, so that one that nothing explains shows that layer until it is
 # painted. Not less: cv2.blendLinear adds 1e-5 to what it divides by, which would darken it.
 NEXT_TO_NOTHING = 0.02

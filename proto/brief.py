@@ -44,7 +44,7 @@ class Brief(BaseModel):
         0.2, ge=0.0, le=3600.0, description="How long hole_limit must be passed before the new keyframe, seconds."
     )
 
-    confidence: Share = Field(0.4, description="Flow confidence below which a pixel is not warped but painted.")
+    confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
     fade_s: float = Field(0.2, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
     feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")

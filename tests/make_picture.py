@@ -10,12 +10,12 @@ from support.clips import frames
 from support.daemon import daemon
 from warpaint.client import Client
 from warpaint.client.maps import ALL
-from warpaint.client.sheet import SheetRow, contact_sheet
+from warpaint.client.sheet import Column, SheetRow, contact_sheet
 
 PICTURE = Path(__file__).parents[1] / "docs" / "bigbuckbunny.jpg"
 SIZE = (960, 540)
 MOMENTS = (12, 44)  # frames
-COLUMNS = ("raw", "painted", "confidence", "holes")
+COLUMNS: tuple[Column, ...] = ("raw", "painted", "confidence", "holes")
 WIDTH, QUALITY = 1400, 82
 
 

@@ -17,7 +17,7 @@ FOLDERS = ("client", "engines", "proto", "server")
 # What each folder may import of the package besides itself; `warpaint` alone is the root, which holds the version.
 OURS = {
     "client": {"warpaint", "warpaint.proto"},
-    "engines": {"warpaint.proto.brief", "warpaint.proto.errors"},
+    "engines": {"warpaint.proto.brief", "warpaint.proto.errors", "warpaint.proto.limits"},
     "proto": set(),
     "server": {"warpaint", "warpaint.proto", "warpaint.engines"},
 }
