@@ -188,9 +188,10 @@ def _print_status(status: Status) -> None:
     out = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
     resident = status.resident_bytes / 2**20
     out.print(f"{status.server}, process {status.pid}, up {status.uptime_s:.0f} s, {resident:.0f} MiB resident")
-    engines = Table("engine", "kind", "calls", "mean ms", box=None)
+    engines = Table("engine", "kind", "calls", "mean ms", "memory", box=None)
     for engine in status.engines:
-        engines.add_row(engine.name, engine.kind, str(engine.calls), f"{engine.mean_ms:.1f}")
+        memory = "-" if engine.memory_bytes is None else f"{engine.memory_bytes / 2**20:.0f} MiB"
+        engines.add_row(engine.name, engine.kind, str(engine.calls), f"{engine.mean_ms:.1f}", memory)
     out.print(engines)
     columns = (
         "session",

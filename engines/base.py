@@ -3,7 +3,8 @@
 Conventions, everywhere: pictures are BGR uint8 [H, W, 3]; `flow[y, x] = (dx, dy)` in pixels on the grid of the
 target, pointing into the source, so that what is seen at (x, y) of the target is seen at (x + dx, y + dy) of the
 source; confidence is in [0, 1], 1 meaning sure to within a pixel. Sizes are width x height, as (W, H).
-Arrays that an engine is given are read-only. An engine inherits nothing of ours: it has the right methods.
+Arrays that an engine is given are read-only. An engine inherits nothing of ours: it has the right methods. One that
+holds weights may have an attribute `nbytes`, the memory that they occupy, which `status` shows.
 """
 
 from collections.abc import Callable, Sequence

@@ -23,7 +23,6 @@ from ..proto.messages import (
     AskStatus,
     Close,
     Credit,
-    EngineStatus,
     Error,
     Flush,
     Hold,
@@ -297,19 +296,12 @@ class Driver:
         self._reply(Reply(address.identity, error))
 
     def _status(self) -> Status:
-        painters = [("painter", each.name, each.usage) for each in self._room.painters.values()]
-        flows = [("flow", each.name, each.usage) for each in self._room.flows.values()]
         return Status(
             server=SERVER,
             pid=os.getpid(),
             uptime_s=time.monotonic() - self._started,
             resident_bytes=psutil.Process().memory_info().rss,
-            engines=tuple(
-                EngineStatus.model_validate(
-                    {"name": name, "kind": kind, "calls": usage.calls, "mean_ms": usage.mean_ms}
-                )
-                for kind, name, usage in painters + flows
-            ),
+            engines=self._room.status(),
             sessions=tuple(
                 lane.stream.status(lane.painter) for lane in islice(self._lanes.values(), MAX_STATUS_SESSIONS)
             ),

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from ..engines.base import Features, FlowEngine, Match, PaintDone, Painter, PaintJob
 from ..proto.errors import Code, RefusedError
+from ..proto.limits import MAX_INTEGER
+from ..proto.messages import EngineStatus
 from .session import Encode, MatchAsk, PaintAsk
 
 T = TypeVar("T", bound=np.generic)
@@ -166,15 +168,15 @@ class FlowRunner:
     def __init__(self, name: str, flow: FlowEngine) -> None:
         self.name = name
         self.usage = Usage()
-        self._flow = flow
+        self.flow = flow
 
     def answer(self, ask: Encode | MatchAsk, size: tuple[int, int]) -> list[Features] | list[Match]:
         """The engine's answer for pictures of this size (W, H), checked. Raises RefusedError: FLOW_FAILED."""
         began = time.monotonic()
         try:
             if isinstance(ask, Encode):
-                return _counted(self._flow.encode(ask.pictures), len(ask.pictures))
-            matches = _counted(self._flow.match(ask.target, ask.sources, ask.guesses), len(ask.sources))
+                return _counted(self.flow.encode(ask.pictures), len(ask.pictures))
+            matches = _counted(self.flow.match(ask.target, ask.sources, ask.guesses), len(ask.sources))
             for match in matches:
                 _check_map("flow", match.flow, (size[1], size[0], 2))
                 _check_map("confidence", match.confidence, (size[1], size[0]))
@@ -199,6 +201,14 @@ def _check_map(name: str, array: object, shape: tuple[int, ...]) -> None:
         raise TypeError(f"it gave a {name} of {got}, not float32 {shape}")
     if not cv2.checkRange(array)[0]:
         raise ValueError(f"it gave a {name} that is not finite everywhere")
+
+
+def _engine_status(kind: str, name: str, usage: Usage, engine: Painter | FlowEngine) -> EngineStatus:
+    nbytes = getattr(engine, "nbytes", None)
+    plain = {"name": name, "kind": kind, "calls": usage.calls, "mean_ms": usage.mean_ms}
+    if isinstance(nbytes, int) and 0 <= nbytes <= MAX_INTEGER:
+        plain["memory_bytes"] = nbytes
+    return EngineStatus.model_validate(plain)
 
 
 class EngineRoom:
@@ -226,6 +236,12 @@ class EngineRoom:
         painting.done = [_failed(job, Code.PAINTER_TIMEOUT, why) for job in painting.jobs]
         self.painters[painter].leave_behind()
         return True
+
+    def status(self) -> tuple[EngineStatus, ...]:
+        """How each engine does. One that has an attribute `nbytes` says with it how much memory it occupies."""
+        painters = [_engine_status("painter", each.name, each.usage, each.painter) for each in self.painters.values()]
+        flows = [_engine_status("flow", each.name, each.usage, each.flow) for each in self.flows.values()]
+        return (*painters, *flows)
 
     def close(self) -> None:
         """Lets the painters' threads end."""
