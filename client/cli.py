@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
     status = commands.add_parser("status", help="show how a daemon does")
     status.add_argument("--daemon", metavar="ADDRESS", help="the daemon's address [the user's own]")
+    status.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long for a daemon that is starting")
     status.set_defaults(command=_status)
     return parser
 
@@ -149,7 +150,10 @@ def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _status(arguments: argparse.Namespace) -> None:
     with Client(arguments.daemon) as client:
-        client.ping()
+        if arguments.wait is None:
+            client.ping()
+        else:
+            client.ping(arguments.wait, may_be_starting=True)
         _print_status(client.status())
 
 

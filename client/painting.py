@@ -114,9 +114,12 @@ class Client:
         self._socket.close()
         self._context.term()
 
-    def ping(self, timeout_s: float = PATIENCE_S) -> None:
-        """Returns when the daemon has answered. Raises DaemonGone after timeout_s."""
-        if _nobody_listens(self.address):
+    def ping(self, timeout_s: float = PATIENCE_S, *, may_be_starting: bool = False) -> None:
+        """Returns when the daemon has answered. Raises DaemonGone after timeout_s.
+
+        It is raised at once where nobody listens, unless the daemon may be starting.
+        """
+        if not may_be_starting and _nobody_listens(self.address):
             raise DaemonGone(f"no daemon answers at {self.address}")
         before = self._pongs
         self._send(Ping())

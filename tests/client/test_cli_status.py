@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.daemon import Daemon
+from support.daemon import Daemon, daemon
 from warpaint import __version__
 from warpaint.client.painting import Client
 from warpaint.proto.brief import Brief
@@ -58,6 +58,26 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     assert told.stdout == ""
     assert "no daemon answers at" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_waits_for_a_daemon_that_is_starting(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [str(WARPAINT), "status", "--wait", "60"],
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        (tmp_path / "warpaint").mkdir()
+        with daemon(tmp_path / "warpaint"):
+            shown, _ = waiting.communicate(timeout=FINISHED_WITHIN_S)
+    assert waiting.returncode == 0
+    assert "no sessions" in shown
+
+
+def test_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
+    told = warpaint("status", "--wait", "0.3", XDG_RUNTIME_DIR=str(tmp_path))
+    assert told.returncode == 1
+    assert "no daemon answers at" in told.stderr
 
 
 def test_a_reader_that_goes_away_is_no_defect(shared_daemon: Daemon) -> None:
