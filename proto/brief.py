@@ -46,7 +46,7 @@ class Brief(BaseModel):
 
     confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
-    fade_s: float = Field(0.2, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
+    fade_s: float = Field(0.1, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
     feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
 
     @model_validator(mode="after")
