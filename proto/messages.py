@@ -18,6 +18,9 @@ from .limits import MAX_INTEGER, MAX_NAME, MAX_PICTURE_PIXELS, MAX_SESSION, MAX_
 
 VERSION: Final = 1
 
+# From this many lines up a picture without a matrix is taken for high definition, as players do.
+BT709_LINES = 720
+
 Count = Annotated[int, Interval(ge=0, le=MAX_INTEGER)]
 Number = Annotated[int, Interval(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Positive = Annotated[int, Interval(ge=1, le=MAX_INTEGER)]
@@ -49,6 +52,10 @@ class Colour(Model):
 
     matrix: Matrix | None = None
     full_range: bool = False
+
+    def matrix_for(self, height: int) -> Matrix:
+        """The matrix of a picture of `height` lines as stored: this one, or what players take for it without one."""
+        return self.matrix or ("bt709" if height >= BT709_LINES else "bt601")
 
 
 class Source(Model):

@@ -28,9 +28,6 @@ _WEIGHTS: dict[Matrix, tuple[float, float]] = {
     "bt2020": (0.2627, 0.0593),
 }
 
-# From this many lines up a picture without a matrix is taken for high definition, as players do.
-_HD_LINES = 720
-
 # Where cv2.transform can use vector instructions it rounds its coefficients to fractions of 2**10. Rounding them here
 # first gives the same result on every machine, and lets us choose which way each one goes.
 _FIXED_POINT = 1024
@@ -46,8 +43,7 @@ class Space:
 
 def space_of(colour: Colour, height: int) -> Space:
     """The Space of a source of `height` lines: without a matrix, bt709 from 720 lines up, bt601 below."""
-    guess: Matrix = "bt709" if height >= _HD_LINES else "bt601"
-    return Space(colour.matrix or guess, colour.full_range)
+    return Space(colour.matrix_for(height), colour.full_range)
 
 
 def yuv_to_bgr(y: Samples, u: Samples, v: Samples, space: Space) -> Picture:

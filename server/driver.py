@@ -271,10 +271,7 @@ class Driver:
                 self._reply(Reply(address.identity, message, payloads))
 
             stream = Stream(item, self._settings, looks, flow, send)
-        except RefusedError as error:
-            self._error(address, error.code, str(error))
-            return
-        except ProtocolError as error:
+        except (RefusedError, ProtocolError) as error:
             self._error(address, error.code, str(error))
             return
         self._lanes[address] = Lane(stream, painter)

@@ -64,8 +64,7 @@ Answered = Update | Rekey | Flush | Hold
 class Line:
     """What the gateway knows of a session: its credit, and what its client has not yet taken."""
 
-    opened: bool = False
-    window: int = 0
+    window: int = 0  # 0: not yet opened
     unanswered: int = 0
     requests: int = 0  # unanswered
     last_index: int = -1
@@ -395,8 +394,8 @@ def _settle(peer: Peer, message: Message) -> None:
     if session is None or line is None:
         return
     if isinstance(message, Opened):
-        line.opened, line.window = True, message.credit
-    elif isinstance(message, Closed) or (isinstance(message, Error) and not line.opened):
+        line.window = message.credit
+    elif isinstance(message, Closed) or (isinstance(message, Error) and not line.window):
         del peer.lines[session]
     elif isinstance(message, Painted | Dropped) or (isinstance(message, Error) and message.index is not None):
         line.unanswered -= 1

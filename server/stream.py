@@ -141,12 +141,13 @@ class Stream:
     # What comes in
 
     def put(self, item: Arrival | Update | Rekey | RequestKeyframe | Flush | Hold | Close) -> None:
-        """Takes what a client sent. Updates are checked and acknowledged at once, and take effect in their turn."""
+        """Takes what a client sent. Updates are checked and acknowledged at once, and take effect in their turn.
+
+        A `close` that discards comes after `discard`, which whoever waits for a painter has to see to.
+        """
         if isinstance(item, Hold):
             self._refuse(Code.UNSUPPORTED, "`hold` stops a live film; in pacing 'every' send no frame", item.request)
         elif isinstance(item, Close):
-            if item.discard:
-                self.discard()
             self.inbox.append(Ending("asked"))
         elif isinstance(item, Update | Rekey | Flush) and len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
             self._refuse(Code.WINDOW_OVERRUN, f"{MAX_REQUESTS} requests wait behind a frame already", item.request)

@@ -34,9 +34,6 @@ DEFAULT_RATE = Fraction(25)
 MATRICES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2  # of matrix, primaries and transfer
 
-# From this many lines up an untagged picture is taken for bt709: the rule of proto.messages.Colour.
-BT709_LINES = 720
-
 # Stored layouts whose first planes are the wire's: full range has names of its own, and alpha comes last.
 _AS_ON_WIRE: dict[str, tuple[str, ...]] = {
     "yuv420p": ("yuv420p", "yuvj420p", "yuva420p"),

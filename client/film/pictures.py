@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ...proto.messages import Source
 from ..errors import MediaError
 from .media import (
-    BT709_LINES,
     Buffer,
     ColourTags,
     Film,
@@ -180,10 +179,9 @@ def as_bgr(buffer: Buffer, source: Source, tags: ColourTags) -> NDArray[np.uint8
     if source.pixels == "gray":
         buffer = with_neutral_chroma(buffer, source.width, source.height)
     if source.pixels != "bgr24":
-        matrix = source.colour.matrix or ("bt709" if source.height >= BT709_LINES else "bt601")
         frame = frame_of(buffer, "yuv420p", source.width, source.height).reformat(
             format="bgr24",
-            src_colorspace=_MATRICES[matrix],
+            src_colorspace=_MATRICES[source.colour.matrix_for(source.height)],
             src_color_range=ColorRange.JPEG if tags.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )

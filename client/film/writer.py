@@ -15,11 +15,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from ...proto.messages import Pixels
+from ...proto.messages import Colour, Pixels
 from ..errors import MediaError
 from .formats import HOLD_ROTATION, NO_NEGATIVE_TIMES, add_copy, can_hold, codec_named, coding_of, container_of
 from .media import (
-    BT709_LINES,
     DEFAULT_RATE,
     Buffer,
     ColourTags,
@@ -241,7 +240,7 @@ class FilmOut:
         tags = self._like.tags
         if self._like.source.pixels != "bgr24" or self._pixels == "bgr0":
             return tags
-        matrix = Colorspace.ITU709 if self._height >= BT709_LINES else Colorspace.ITU601
+        matrix = Colorspace.ITU709 if Colour().matrix_for(self._height) == "bt709" else Colorspace.ITU601
         return ColourTags(int(matrix), tags.primaries, tags.transfer, int(ColorRange.MPEG))
 
     def _keep_rotation(self, stream: VideoStream) -> None:
