@@ -2,7 +2,7 @@
 
 import argparse
 import types
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from ..proto.brief import Brief
 
@@ -14,7 +14,9 @@ def add_brief_flags(parser: argparse.ArgumentParser) -> None:
         flag = "--" + name.replace("_", "-")
         help_text = f"{field.description} [{_shown(field.default)}]".replace("%", "%%")
         kind = _plain(field.annotation)
-        if kind is bool:
+        if get_origin(field.annotation) is Literal:
+            group.add_argument(flag, default=None, choices=get_args(field.annotation), help=help_text)
+        elif kind is bool:
             group.add_argument(flag, default=None, action=argparse.BooleanOptionalAction, help=help_text)
         else:
             group.add_argument(flag, default=None, type=kind, metavar=kind.__name__.upper(), help=help_text)

@@ -1,6 +1,6 @@
 """The Brief: what to paint, and how the painting moves. The same names on the wire, in files and as flags."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -47,6 +47,11 @@ class Brief(BaseModel):
     confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
     fade_s: float = Field(0.1, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
+    when_unpainted: Literal["raw", "held"] = Field(
+        "raw",
+        description="What a live film shows while nothing is painted yet, at its start and after a cut: the raw frame, "
+        "or the last output held.",
+    )
     feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
 
     @model_validator(mode="after")

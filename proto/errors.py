@@ -32,6 +32,8 @@ class Code(StrEnum):
     NO_SESSION = "no_session"  # the session was never opened, or has ended
     SESSION_EXISTS = "session_exists"  # the number is in use on this connection
     TOO_MANY_SESSIONS = "too_many_sessions"  # the daemon is full
+    UNKNOWN_TOKEN = "unknown_token"  # no session waits under this token: it has ended, or waited too long
+    OVERLOADED = "overloaded"  # a live session that could not be served in time beside those there are
     UNKNOWN_ENGINE = "unknown_engine"  # a painter or flow that the daemon does not hold
     BAD_BRIEF = "bad_brief"  # a Brief that the chosen painter cannot follow
     UNSUPPORTED = "unsupported"  # understood, but not offered by this daemon or session
@@ -39,6 +41,10 @@ class Code(StrEnum):
     BAD_FRAME = "bad_frame"  # the picture cannot be decoded, or is not what `open` announced
     BAD_INDEX = "bad_index"  # frame numbers must grow
     WINDOW_OVERRUN = "window_overrun"  # more frames than credit
+    SUPERSEDED = "superseded"  # live: a newer frame came before this one was begun
+    LATE = "late"  # live: the frame waited longer than `max_delay_ms`
+    SLOW_READER = "slow_reader"  # live: the client does not take its results as fast as they come
+    LOST = "lost"  # the frame or its answer was lost with the connection, or with the daemon
     PAINTER_FAILED = "painter_failed"  # the painter raised, or gave a wrong result
     PAINTER_TIMEOUT = "painter_timeout"  # the painter took longer than the daemon allows
     FLOW_FAILED = "flow_failed"  # the flow engine raised, or gave a wrong result
@@ -57,6 +63,8 @@ RETRY: dict[Code, Retry] = {
     Code.NO_SESSION: Retry.CHANGED,
     Code.SESSION_EXISTS: Retry.CHANGED,
     Code.TOO_MANY_SESSIONS: Retry.LATER,
+    Code.UNKNOWN_TOKEN: Retry.CHANGED,
+    Code.OVERLOADED: Retry.CHANGED,
     Code.UNKNOWN_ENGINE: Retry.CHANGED,
     Code.BAD_BRIEF: Retry.CHANGED,
     Code.UNSUPPORTED: Retry.CHANGED,
@@ -64,6 +72,10 @@ RETRY: dict[Code, Retry] = {
     Code.BAD_FRAME: Retry.CHANGED,
     Code.BAD_INDEX: Retry.CHANGED,
     Code.WINDOW_OVERRUN: Retry.LATER,
+    Code.SUPERSEDED: Retry.NO,
+    Code.LATE: Retry.NO,
+    Code.SLOW_READER: Retry.NO,
+    Code.LOST: Retry.NO,
     Code.PAINTER_FAILED: Retry.LATER,
     Code.PAINTER_TIMEOUT: Retry.LATER,
     Code.FLOW_FAILED: Retry.LATER,

@@ -32,6 +32,15 @@ MAX_SESSION = 2**31 - 1
 # No daemon keeps more frames of one session in hand than this, whatever it is configured to.
 MAX_WINDOW = 1_024
 
+# Frames a second that a source may announce: cameras for slow motion end here.
+MAX_RATE = 1_000
+
+# The longest delay that a live session may allow, milliseconds: past a minute nobody calls it live.
+MAX_DELAY_MS = 60_000
+
+# The longest that a session may wait for a client that is gone, seconds: it holds memory all that time.
+MAX_LINGER_S = 86_400
+
 # Requests of one session that may wait for their answers, beside its frames: more is a runaway client.
 MAX_REQUESTS = 60
 

@@ -14,7 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .brief import Brief, Share
 from .errors import Code, Retry
-from .limits import MAX_INTEGER, MAX_NAME, MAX_PICTURE_PIXELS, MAX_SESSION, MAX_SIDE, MAX_TEXT, MAX_WINDOW
+from .limits import (
+    MAX_DELAY_MS,
+    MAX_INTEGER,
+    MAX_LINGER_S,
+    MAX_NAME,
+    MAX_PICTURE_PIXELS,
+    MAX_RATE,
+    MAX_SESSION,
+    MAX_SIDE,
+    MAX_TEXT,
+    MAX_WINDOW,
+)
 
 VERSION: Final = 1
 
@@ -28,6 +39,7 @@ Name = Annotated[str, Len(1, MAX_NAME)]
 Label = Annotated[str, Len(0, MAX_NAME)]
 Text = Annotated[str, Len(0, MAX_TEXT)]
 Milliseconds = Annotated[float, Interval(ge=0.0)]
+Seconds = Annotated[float, Interval(ge=0.0)]
 SessionNumber = Annotated[int, Interval(ge=0, le=MAX_SESSION)]
 Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]
 Frames = Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
@@ -70,6 +82,7 @@ class Source(Model):
     time_base: Ratio = (1, 1000)  # seconds a tick
     sample_aspect: Ratio = (1, 1)
     rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise to show the picture upright
+    rate: Annotated[float, Interval(gt=0.0, le=MAX_RATE)] | None = None  # frames a second; None: not known
 
     @model_validator(mode="after")
     def _fits(self) -> "Source":
@@ -100,6 +113,12 @@ class InSession(Message):
     session: SessionNumber
 
 
+class Answer(InSession):
+    """A header to the client that is kept until it is acknowledged, and sent again to a client that comes back."""
+
+    seq: Count | None = None  # counts the answers of a session from 1 on; None: not kept, as it refuses something
+
+
 class Open(InSession):
     """Begins a session. Answered by `opened` or `error`."""
 
@@ -110,6 +129,8 @@ class Open(InSession):
     painter: Name | None = None  # None: the daemon's default
     flow: Name | None = None
     pacing: Pacing = "every"
+    max_delay_ms: Annotated[float, Interval(ge=1.0, le=MAX_DELAY_MS)] = 100.0  # of `live`: from arrival to sending
+    linger_s: Annotated[float, Interval(ge=0.0, le=MAX_LINGER_S)] | None = None  # None: the daemon's setting
     max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
     maps: Annotated[tuple[MapName, ...], Len(0, 4)] = ()
     client: Label = ""  # name and version, for the log
@@ -119,6 +140,21 @@ class Open(InSession):
         if len(set(self.maps)) != len(self.maps):
             raise ValueError("maps: each may be named once")
         return self
+
+
+class Resume(InSession):
+    """Goes on with a session whose connection was lost. Answered by `resumed`, then what was missed; or by `error`."""
+
+    type: Literal["resume"] = "resume"
+    token: Name  # of `opened`
+    seq: Count = 0  # of the last answer that was received
+
+
+class Ack(InSession):
+    """Every answer up to this one was received, so that it need not be kept. Not answered."""
+
+    type: Literal["ack"] = "ack"
+    seq: Count
 
 
 class FrameIn(InSession):
@@ -145,7 +181,7 @@ class Rekey(InSession):
 
 
 class Hold(InSession):
-    """Stops the film on its last frame, or lets it go on: pacing `live` only."""
+    """Stops a live film on its last frame, or lets it go on. Answered by `updated`, or by `error` in pacing `every`."""
 
     type: Literal["hold"] = "hold"
     request: Count
@@ -205,6 +241,19 @@ class Opened(InSession):
     width: Side  # of the working canvas, which maps are on
     height: Side
     server: Label
+    linger_s: Seconds = 0.0  # so long the session waits for a client that is gone
+
+
+class Resumed(InSession):
+    """The session goes on, on this connection. The answers after `seq` of `resume` follow."""
+
+    type: Literal["resumed"] = "resumed"
+    credit: Frames
+    epoch: Count
+    last_index: Count | None = None  # of the frames taken; later ones were lost on the way. None: none was taken
+    last_request: Count = 0  # of the requests taken
+    pending: Annotated[tuple[Count, ...], Len(0, 2 * MAX_WINDOW)] = ()  # frames taken whose answers are still to come
+    server: Label
 
 
 class Provenance(StrEnum):
@@ -213,7 +262,7 @@ class Provenance(StrEnum):
     PAINTED = "painted"  # painted in full
     WARPED = "warped"  # warped keyframes, their holes painted
     FILLED = "filled"  # a warped keyframe, its holes filled cheaply for now
-    HELD = "held"  # the raw frame or the last output, as nothing was painted yet
+    HELD = "held"  # the raw frame or the last output, as nothing is painted yet
 
 
 class Part(Model):
@@ -224,7 +273,7 @@ class Part(Model):
     shape: Annotated[tuple[Positive, ...], Len(0, 3)] | None = None  # of a map: height, width[, 2]
 
 
-class Painted(InSession):
+class Painted(Answer):
     """A painted frame; one payload a part."""
 
     type: Literal["painted"] = "painted"
@@ -242,7 +291,7 @@ class Painted(InSession):
     stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)] = {}
 
 
-class Dropped(InSession):
+class Dropped(Answer):
     """A frame that will not be painted, and why."""
 
     type: Literal["dropped"] = "dropped"
@@ -259,7 +308,7 @@ class Credit(InSession):
     frames: Annotated[int, Interval(ge=0, le=MAX_WINDOW)]
 
 
-class Updated(InSession):
+class Updated(Answer):
     """An `update` or `rekey` is taken; or, with `epoch` and `shown_at`, is shown for the first time by that frame."""
 
     type: Literal["updated"] = "updated"
@@ -268,7 +317,7 @@ class Updated(InSession):
     shown_at: Count | None = None
 
 
-class Flushed(InSession):
+class Flushed(Answer):
     """Every frame sent before the `flush` has been answered."""
 
     type: Literal["flushed"] = "flushed"
@@ -287,11 +336,11 @@ class Totals(Model):
     painted_pixels: Count = 0  # that the painter painted, keyframes and crops around holes
 
 
-class Closed(InSession):
+class Closed(Answer):
     """The session has ended."""
 
     type: Literal["closed"] = "closed"
-    reason: Literal["asked", "shutting_down", "client_gone", "failed"]
+    reason: Literal["asked", "shutting_down", "client_gone", "failed", "moved"]  # moved: to another connection
     totals: Totals
 
 
@@ -317,6 +366,8 @@ class SessionStatus(Model):
     waiting: Count  # frames received and not yet begun
     unsent: Count  # results that the client has not yet taken
     references_bytes: Count
+    connected: bool = True  # False: its client is gone, and may come back
+    delay_ms: Milliseconds = 0.0  # mean of the frames painted, from arrival to sending
     totals: Totals
     stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)]  # mean a frame
     dropped_at: Annotated[dict[Name, Count], Len(0, 32)]  # by stage
@@ -334,6 +385,14 @@ class Status(Message):
     sessions: tuple[SessionStatus, ...]  # the longest open; at most MAX_STATUS_SESSIONS
 
 
+class Notice(InSession):
+    """Something went wrong that costs no frame: a painting of a live session failed. The session goes on."""
+
+    type: Literal["notice"] = "notice"
+    code: Annotated[Code, Field(strict=False)]
+    message: Text
+
+
 class Error(Message):
     """What could not be done. `index` and `request` name the frame or request that it is about, where there is one."""
 
@@ -341,17 +400,18 @@ class Error(Message):
     session: SessionNumber | None = None
     index: Count | None = None
     request: Count | None = None
+    seq: Count | None = None  # as in other answers: of a frame or request that was taken, and then failed
     code: Annotated[Code, Field(strict=False)]
     retry: Annotated[Retry, Field(strict=False)]
     message: Text
 
 
 ToServer = Annotated[
-    Open | FrameIn | Update | Rekey | Hold | RequestKeyframe | Flush | Close | Ping | Pong | AskStatus,
+    Open | Resume | Ack | FrameIn | Update | Rekey | Hold | RequestKeyframe | Flush | Close | Ping | Pong | AskStatus,
     Field(discriminator="type"),
 ]
 ToClient = Annotated[
-    Opened | Painted | Dropped | Credit | Updated | Flushed | Closed | Ping | Pong | Status | Error,
+    Opened | Resumed | Painted | Dropped | Credit | Updated | Flushed | Closed | Notice | Ping | Pong | Status | Error,
     Field(discriminator="type"),
 ]
 

@@ -76,6 +76,8 @@ def allowed(schema: dict[str, Any]) -> str:
         return f"none, or {allowed(schema['anyOf'][0])}"
     if "pattern" in schema:
         return ", ".join(f"`{each}`" for each in schema["pattern"].strip("^$()").split("|"))
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"])
     if schema["type"] == "boolean":
         return "`true`, `false`"
     if schema["type"] == "array":

@@ -16,6 +16,7 @@ from warpaint.proto.brief import Brief
 from warpaint.proto.errors import RETRY, Code
 from warpaint.proto.limits import MAX_HEADER_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_TEXT
 from warpaint.proto.messages import (
+    Ack,
     AskStatus,
     Close,
     Closed,
@@ -29,6 +30,7 @@ from warpaint.proto.messages import (
     FrameIn,
     Hold,
     Message,
+    Notice,
     Open,
     Opened,
     Painted,
@@ -39,6 +41,8 @@ from warpaint.proto.messages import (
     Rekey,
     RequestKeyframe,
     Result,
+    Resume,
+    Resumed,
     SessionStatus,
     Source,
     Status,
@@ -92,6 +96,9 @@ def _client_messages() -> list[tuple[Any, ...]]:
     return [
         ("open-minimal", Open(session=1, source=GRAY)),
         ("open-full", _full_open()),
+        ("resume-minimal", Resume(session=1, token="k3Jx9QmB")),
+        ("resume-full", Resume(session=1, token="k3Jx9QmB", seq=40)),
+        ("ack", Ack(session=1, seq=41)),
         ("frame", FrameIn(session=1, index=0, pts=0), PICTURE),
         ("frame-negative-pts", FrameIn(session=1, index=2**53 - 1, pts=-(2**53 - 1)), PICTURE),
         ("update-minimal", Update(session=1, request=1, changes={})),
@@ -123,6 +130,7 @@ def _full_open() -> Open:
             time_base=(1001, 30000),
             sample_aspect=(4, 3),
             rotation=90,
+            rate=29.97,
         ),
         result=Result(encoding="vp9", pixels="nv12", quality=75, crf=30, gop_frames=25),
         brief=Brief(
@@ -141,11 +149,14 @@ def _full_open() -> Open:
             confidence=0.75,
             max_hops=4,
             fade_s=0.5,
+            when_unpainted="held",
             feather=8,
         ),
         painter="filters",
         flow="dis",
         pacing="live",
+        max_delay_ms=80.0,
+        linger_s=60.0,
         max_pixels=262_144,
         maps=("flow", "confidence", "hops", "holes"),
         client="example 1.0",
@@ -155,18 +166,26 @@ def _full_open() -> Open:
 def _server_messages() -> list[tuple[Any, ...]]:
     return [
         ("opened", _opened()),
+        ("resumed-minimal", Resumed(session=1, credit=8, epoch=0, server="warpaint 0.1.0")),
+        (
+            "resumed-full",
+            Resumed(
+                session=1, credit=8, epoch=2, last_index=41, last_request=3, pending=(40, 41), server="warpaint 0.1.0"
+            ),
+        ),
+        ("notice", Notice(session=1, code=Code.PAINTER_FAILED, message="the painter 'filters' failed")),
         ("painted-minimal", _painted(Provenance.PAINTED), PAINTED_PICTURE),
         ("painted-full", _full_painted(), PAINTED_PICTURE, FLOW, CONFIDENCE, HOPS, HOLES),
         ("painted-filled", _painted(Provenance.FILLED), PAINTED_PICTURE),
         ("painted-held", _painted(Provenance.HELD), PAINTED_PICTURE),
-        ("dropped", Dropped(session=1, index=3, pts=120, stage="queue", reason=Code.CANCELLED)),
+        ("dropped", Dropped(session=1, seq=4, index=3, pts=120, stage="queue", reason=Code.CANCELLED)),
         ("credit", Credit(session=1, frames=4)),
         ("credit-none", Credit(session=1, frames=0)),
         ("updated-minimal", Updated(session=1, request=2)),
-        ("updated-full", Updated(session=1, request=2, epoch=1, shown_at=40)),
+        ("updated-full", Updated(session=1, seq=42, request=2, epoch=1, shown_at=40)),
         ("flushed", Flushed(session=1, request=5)),
         ("closed-minimal", Closed(session=1, reason="asked", totals=Totals())),
-        ("closed-full", Closed(session=1, reason="shutting_down", totals=TOTALS)),
+        ("closed-full", Closed(session=1, seq=43, reason="shutting_down", totals=TOTALS)),
         ("ping-minimal", Ping()),
         ("ping-full", Ping(nonce=77)),
         ("pong-minimal", Pong()),
@@ -174,7 +193,7 @@ def _server_messages() -> list[tuple[Any, ...]]:
         ("status-minimal", _status()),
         ("status-full", _full_status()),
         ("error-minimal", _error(Code.BAD_MESSAGE)),
-        ("error-full", _error(Code.UNSUPPORTED, session=1, index=3, request=4)),
+        ("error-full", _error(Code.UNSUPPORTED, session=1, index=3, request=4, seq=9)),
         *((f"error-{code.value}", _error(code, session=1)) for code in Code),
     ]
 
@@ -191,6 +210,7 @@ def _opened() -> Opened:
         width=8,
         height=8,
         server="warpaint 0.1.0",
+        linger_s=30.0,
     )
 
 
@@ -202,6 +222,7 @@ def _painted(provenance: Provenance, *, index: int = 0, pts: int = 0, epoch: int
 def _full_painted() -> Painted:
     return Painted(
         session=1,
+        seq=2,
         index=1,
         pts=40,
         epoch=2,
@@ -237,6 +258,8 @@ def _full_status() -> Status:
         waiting=1,
         unsent=2,
         references_bytes=4096,
+        connected=False,
+        delay_ms=12.5,
         totals=TOTALS,
         stages_ms={"match": 8.0},
         dropped_at={"queue": 1},
