@@ -60,14 +60,27 @@ class Match:
         return cls(np.zeros((h, w, 2), np.float32), np.ones((h, w), np.float32))
 
 
+@dataclass(frozen=True, slots=True)
+class MatchRequest:
+    """A target to be matched with each of its sources; a guess is a flow to start from, on any coarser grid."""
+
+    target: Features
+    sources: Sequence[Features]
+    guesses: Sequence[Flow | None]  # one a source
+
+
 class FlowEngine(Protocol):
     """Finds where the pixels of one picture are seen in others."""
 
     def encode(self, pictures: Sequence[Picture]) -> list[Features]:
         """The features of each picture."""
 
-    def match(self, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]) -> list[Match]:
-        """The match of the target with each source; a guess is a flow to start from, on any coarser grid."""
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Match]]:
+        """For each request, the match of its target with each of its sources. All features have the same key.
+
+        What depends on the target alone may be done once a request; several requests, of sessions that are served
+        together, may be done in one batch.
+        """
 
 
 @dataclass(frozen=True, slots=True)

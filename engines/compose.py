@@ -5,13 +5,14 @@ A pixel that no reference explains is a hole. Nothing here knows about time or s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Confidence, Hops, Mask, Match, Picture
-from .grid import inside, pixel_grid
+from .base import Confidence, Flow, Hops, Mask, Match, Picture
+from .grid import inside, pixel_grid, scaled_flow
 
 # Confidence becomes trust by a ramp of this width around the threshold: seams between references are soft, and a
 # pixel near the threshold does not flap between two sources.
@@ -27,6 +28,11 @@ NEXT_TO_NOTHING = 0.02
 # Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.
 PAINT_INTERPOLATION = cv2.INTER_CUBIC
 
+# Side of the tiles, pixels, in which a lower layer is resampled or left out: large enough that the calls do not cost.
+TILE_PX = 32
+# A share that changes no level of 256.
+NOT_SEEN = 1 / 512
+
 # What a byte holds; the Brief allows one less.
 MOST_HOPS = 255
 
@@ -35,16 +41,24 @@ Weight = NDArray[np.float32]  # [H, W], 0..1
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A reference's paint on the target's grid: paint [H, W, 3]; trust [H, W], 0..1; hops [H, W]."""
+    """A painted reference, as seen from the target.
+
+    paint: [H, W, 3], on the canvas; hops: [h, w] and match, on the flow's grid, which may be coarser than the canvas.
+    gain: 0..1, on the trust in all its pixels.
+    """
 
     paint: Picture
-    trust: Weight
     hops: Hops
+    match: Match
+    gain: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """paint [H, W, 3]; hops [H, W]; holes [H, W] bool. Inside holes, paint is the best guess there is."""
+    """paint [H, W, 3] and holes [H, W] bool on the canvas; hops [h, w] on the flow's grid.
+
+    Inside holes, paint is the best guess there is.
+    """
 
     paint: Picture
     hops: Hops
@@ -57,53 +71,97 @@ class Composition:
         return cls(paint, np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
 
 
-def warp(paint: Picture, hops: Hops, match: Match, *, threshold: float, max_hops: int) -> Layer:
-    """A painted reference resampled once along the match. Pixels with more than max_hops are not trusted.
+def compose(layers: Sequence[Layer], *, threshold: float, max_hops: int, feather: int) -> Composition:
+    """The layers laid over each other, the first on top, each resampled once along its match. At least one layer.
 
-    paint: [H, W, 3]; hops: [H, W]. A pixel that has not moved is copied, which is no resampling. One that the reference
-    does not hold has the most hops there are: what shows there is the reference's edge, drawn out.
+    threshold: the confidence at which a pixel is half trusted. Each layer takes its share of what those above it left
+    open; hops are those of the largest share. Holes grow by `feather` pixels, so that the seam of a repaint lies on
+    pixels that are sure. What no layer explains and has more than max_hops is a hole, however small.
     """
-    h, w = match.confidence.shape
-    there = cv2.add(match.flow, pixel_grid(w, h))
-    warped = cv2.remap(paint, there, None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
-    before = cv2.remap(hops, there, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    moved = cv2.inRange(match.flow, (0, 0), (0, 0)) == 0
+    top = layers[0]
+    share, hops = _claim(top, threshold, max_hops)
+    paint = warped(top.paint, top.match.flow)
+    total = largest = share
+    for number, layer in enumerate(layers[1:], start=2):
+        trusted, after = _claim(layer, threshold, max_hops)
+        share = (1 - total) * trusted
+        if number == len(layers):
+            share = np.maximum(share, NEXT_TO_NOTHING - total)
+        _lay_under(paint, total, layer, share)
+        hops = np.where(share > largest, after, hops)
+        largest = np.maximum(largest, share)
+        total = total + share
+    return Composition(paint, hops, _holes(total, hops > max_hops, paint.shape, feather))
+
+
+def _claim(layer: Layer, threshold: float, max_hops: int) -> tuple[Weight, Hops]:
+    """How much a layer is trusted, 0..1, and the hops of its pixels: [h, w] each."""
+    after = hops_after(layer.hops, layer.match.flow)
+    gain = np.where(after <= max_hops, np.float32(layer.gain), np.float32(0))
+    return trust(layer.match.confidence, threshold) * gain, after
+
+
+def hops_after(hops: Hops, flow: Flow) -> Hops:
+    """The hops [h, w] of pixels that are resampled once more. A pixel that has not moved is copied, which is no hop.
+
+    One that the reference does not hold has the most hops there are: what shows there is its edge, drawn out.
+    """
+    h, w = hops.shape
+    before = cv2.remap(hops, cv2.add(flow, pixel_grid(w, h)), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.inRange(flow, (0, 0), (0, 0)) == 0
     after = cv2.add(before, moved.view(np.uint8))
-    after[~inside(match.flow)] = MOST_HOPS
-    return Layer(warped, trust(match.confidence, threshold) * (after <= max_hops), after)
+    after[~inside(flow)] = MOST_HOPS
+    return after
+
+
+def warped(paint: Picture, flow: Flow) -> Picture:
+    """The paint [H, W, 3] resampled along a flow, which may be on a coarser grid."""
+    h, w = paint.shape[:2]
+    return cv2.remap(paint, _places(flow, (w, h)), None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _places(flow: Flow, size: tuple[int, int]) -> Flow:
+    """Where each pixel of the canvas (W, H) is seen in the reference: [H, W, 2]."""
+    return cv2.add(scaled_flow(flow, size), pixel_grid(*size))
+
+
+def _lay_under(paint: Picture, total: Weight, layer: Layer, share: Weight) -> None:
+    """Lays a layer into the paint, in place, by its share [h, w] beside the total of those above it.
+
+    Only in tiles where it has a share: a lower layer shows here and there, and resampling is what costs.
+    """
+    h, w = paint.shape[:2]
+    places = _places(layer.match.flow, (w, h))
+    share, total = (cv2.resize(each, (w, h), interpolation=cv2.INTER_LINEAR) for each in (share, total))
+    for tile in _tiles(w, h):
+        if cv2.minMaxLoc(share[tile])[1] > NOT_SEEN:
+            below = cv2.remap(layer.paint, places[tile], None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+            paint[tile] = cv2.blendLinear(
+                np.ascontiguousarray(paint[tile]), below, *(np.ascontiguousarray(each[tile]) for each in (total, share))
+            )
+
+
+@lru_cache(maxsize=8)
+def _tiles(width: int, height: int) -> tuple[tuple[slice, slice], ...]:
+    """The tiles of a canvas, as indices."""
+    return tuple(
+        (slice(y, y + TILE_PX), slice(x, x + TILE_PX))
+        for y in range(0, height, TILE_PX)
+        for x in range(0, width, TILE_PX)
+    )
 
 
 def trust(confidence: Confidence, threshold: float) -> Weight:
-    """Trust in a pixel: a ramp from 0 to 1 around the threshold, [H, W] float32."""
+    """Trust in a pixel: a ramp from 0 to 1 around the threshold, [h, w] float32."""
     low = threshold - TRUST_RAMP / 2
     return np.clip((confidence - np.float32(low)) / np.float32(TRUST_RAMP), 0, 1)
 
 
-def compose(layers: Sequence[tuple[Layer, float]], *, max_hops: int, feather: int) -> Composition:
-    """The layers laid over each other, the first on top, each with a gain 0..1 on its trust. At least one layer.
-
-    Each takes its share of what those above it left open; hops are those of the largest share. Holes grow by
-    `feather` pixels, so that the seam of a repaint lies on pixels that are sure. What no layer explains and has more
-    than max_hops is a hole, however small.
-    """
-    top, gain = layers[0]
-    paint, hops = top.paint, top.hops
-    total = top.trust * np.float32(gain)
-    largest = total
-    for layer, gain in layers[1:]:
-        share = (1 - total) * layer.trust * np.float32(gain)
-        if layer is layers[-1][0]:
-            share = np.maximum(share, NEXT_TO_NOTHING - total)
-        paint = cv2.blendLinear(paint, layer.paint, total, share)
-        hops = np.where(share > largest, layer.hops, hops)
-        largest = np.maximum(largest, share)
-        total = total + share
-    return Composition(paint, hops, _holes(total, hops > max_hops, feather))
-
-
-def _holes(total: Weight, worn: Mask, feather: int) -> Mask:
-    open_ = (total < ENOUGH_TRUST).view(np.uint8)
-    solid = cv2.morphologyEx(open_, cv2.MORPH_OPEN, _disc(SLIVER_PX)) | (open_ & worn)
+def _holes(total: Weight, worn: Mask, shape: tuple[int, ...], feather: int) -> Mask:
+    size = shape[1], shape[0]
+    open_ = (cv2.resize(total, size, interpolation=cv2.INTER_LINEAR) < ENOUGH_TRUST).view(np.uint8)
+    worn_out = cv2.resize(worn.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    solid = cv2.morphologyEx(open_, cv2.MORPH_OPEN, _disc(SLIVER_PX)) | (open_ & worn_out)
     return (cv2.dilate(solid, _disc(2 * feather + 1)) if feather else solid).view(np.bool_)
 
 

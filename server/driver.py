@@ -33,9 +33,9 @@ from ..proto.messages import (
     Status,
     Update,
 )
+from .asks import PaintAsk
 from .config import Settings
 from .engine_room import EngineRoom, Painting
-from .session import PaintAsk
 from .stream import Arrival, Ending, Stream
 
 log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Driver:
             lane.painting = self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
             return False
         try:
-            lane.answer = self._room.flows[stream.flow].answer(ask, stream.canvas.size)
+            [lane.answer] = self._room.flows[stream.flow].answer([ask])
         except RefusedError as error:
             lane.failure = error
         return True

@@ -21,7 +21,7 @@ from ..engines.base import Features, FlowEngine, Match, PaintDone, Painter, Pain
 from ..proto.errors import Code, RefusedError
 from ..proto.limits import MAX_INTEGER
 from ..proto.messages import EngineStatus
-from .session import Encode, MatchAsk, PaintAsk
+from .asks import Encode, FlowAsk, MatchAsk, PaintAsk
 
 T = TypeVar("T", bound=np.generic)
 A = TypeVar("A")
@@ -170,17 +170,13 @@ class FlowRunner:
         self.usage = Usage()
         self.flow = flow
 
-    def answer(self, ask: Encode | MatchAsk, size: tuple[int, int]) -> list[Features] | list[Match]:
-        """The engine's answer for pictures of this size (W, H), checked. Raises RefusedError: FLOW_FAILED."""
+    def answer(self, asks: Sequence[FlowAsk]) -> list[list[Features] | list[Match]]:
+        """The engine's answers to asks of one kind and key, in one call, checked. Raises RefusedError: FLOW_FAILED."""
         began = time.monotonic()
         try:
-            if isinstance(ask, Encode):
-                return _counted(self.flow.encode(ask.pictures), len(ask.pictures))
-            matches = _counted(self.flow.match(ask.target, ask.sources, ask.guesses), len(ask.sources))
-            for match in matches:
-                _check_map("flow", match.flow, (size[1], size[0], 2))
-                _check_map("confidence", match.confidence, (size[1], size[0]))
-            return matches
+            encodes = [ask for ask in asks if isinstance(ask, Encode)]
+            matches = [ask for ask in asks if isinstance(ask, MatchAsk)]
+            return [*self._encoded(encodes)] if encodes else [*self._matched(matches)]
         except Exception as error:  # a flow engine may raise anything
             log.exception("flow engine %s failed", self.name)
             why = f"the flow engine {self.name!r} failed: {type(error).__name__}: {error}"
@@ -188,10 +184,24 @@ class FlowRunner:
         finally:
             self.usage.add(time.monotonic() - began)
 
+    def _encoded(self, asks: Sequence[Encode]) -> list[list[Features]]:
+        pictures = [picture for ask in asks for picture in ask.pictures]
+        features = iter(_counted(self.flow.encode(pictures), len(pictures)))
+        return [[next(features) for _ in ask.pictures] for ask in asks]
+
+    def _matched(self, asks: Sequence[MatchAsk]) -> list[list[Match]]:
+        answers = _counted(self.flow.match([ask.request for ask in asks]), len(asks))
+        for ask, matches in zip(asks, answers, strict=True):
+            width, height = ask.size
+            for match in _counted(matches, len(ask.request.sources)):
+                _check_map("flow", match.flow, (height, width, 2))
+                _check_map("confidence", match.confidence, (height, width))
+        return answers
+
 
 def _counted(answers: list[A], count: int) -> list[A]:
     if len(answers) != count:
-        raise TypeError(f"it gave {len(answers)} answers for {count} pictures")
+        raise TypeError(f"it gave {len(answers)} answers for {count} asked")
     return answers
 
 

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from ..engines.base import Frame
 from ..proto.brief import Brief
 from ..proto.errors import WarpaintError
-from .state import Progress, Reference, State
+from .state import LiveProgress, Progress, Reference, State
 
-VERSION = 1
+VERSION = 2
 # The references of a canvas of 8192 x 8192 pixels would be larger: such a session cannot be moved, which is said.
 MAX_BYTES = 2**31
 
@@ -39,6 +39,7 @@ def dump(state: State) -> bytes:
             "size": state.size,
             "epoch": state.epoch,
             "progress": _progress(state.progress),
+            "live": None if state.live is None else _live(state.live),
             "references": {name: _reference(each) for name, each in state.references.items()},
         }
     )
@@ -61,10 +62,10 @@ def load(data: bytes) -> State:
 def _state(plain: Mapping[str, Any]) -> State:
     width, height = plain["size"]
     references = {str(name): _read_reference(each, (height, width)) for name, each in plain["references"].items()}
-    if references and not {"keyframe", "last"} <= references.keys():
+    live = None if plain["live"] is None else _read_live(plain["live"])
+    if (references and "last" not in references) or (live is None and references and "keyframe" not in references):
         raise ValueError(f"references without a keyframe or a last output: {sorted(references)}")
     progress = plain["progress"]
-    since = progress["many_holes_since"]
     return State(
         Brief.model_validate(plain["brief"]),
         (int(width), int(height)),
@@ -72,21 +73,44 @@ def _state(plain: Mapping[str, Any]) -> State:
         references,
         Progress(
             bool(progress["rekey"]),
-            None if since is None else Fraction(*since),
+            _read_ratio(progress["many_holes_since"]),
             float(progress["repainted"]),
             int(progress["next_job"]),
         ),
+        live,
     )
 
 
 def _progress(progress: Progress) -> dict[str, Any]:
-    since = progress.many_holes_since
     return {
         "rekey": progress.rekey,
-        "many_holes_since": None if since is None else since.as_integer_ratio(),
+        "many_holes_since": _ratio(progress.many_holes_since),
         "repainted": progress.repainted,
         "next_job": progress.next_job,
     }
+
+
+def _live(live: LiveProgress) -> dict[str, Any]:
+    return {
+        "epochs": (live.asked_epoch, live.keyframe_epoch, live.shown_epoch),
+        "shown_since": _ratio(live.shown_since),
+        "failures": live.failures,
+        "retry_at": _ratio(live.retry_at),
+    }
+
+
+def _read_live(plain: Mapping[str, Any]) -> LiveProgress:
+    asked, keyframe, shown = (int(each) for each in plain["epochs"])
+    since, retry_at = _read_ratio(plain["shown_since"]), _read_ratio(plain["retry_at"])
+    return LiveProgress(asked, keyframe, shown, since, int(plain["failures"]), retry_at)
+
+
+def _ratio(time: Fraction | None) -> tuple[int, int] | None:
+    return None if time is None else time.as_integer_ratio()
+
+
+def _read_ratio(plain: tuple[int, int] | None) -> Fraction | None:
+    return None if plain is None else Fraction(*plain)
 
 
 def _reference(reference: Reference) -> dict[str, Any]:
@@ -96,6 +120,7 @@ def _reference(reference: Reference) -> dict[str, Any]:
         "frame": _array(reference.frame.bgr),
         "painted": _array(reference.painted),
         "hops": _array(reference.hops),
+        "hops_shape": reference.hops.shape,
         "flow": None if reference.flow is None else _array(reference.flow),
         "flow_shape": None if reference.flow is None else reference.flow.shape,
     }
@@ -106,7 +131,7 @@ def _read_reference(plain: Mapping[str, Any], shape: tuple[int, int]) -> Referen
     return Reference(
         Frame(int(plain["index"]), Fraction(*plain["pts"]), _read_array(plain["frame"], "uint8", (*shape, 3))),
         _read_array(plain["painted"], "uint8", (*shape, 3)),
-        _read_array(plain["hops"], "uint8", shape),
+        _read_array(plain["hops"], "uint8", tuple(plain["hops_shape"])),
         flow=None if flow is None else _read_array(flow, "float32", tuple(plain["flow_shape"])),
     )
 

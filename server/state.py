@@ -29,7 +29,8 @@ class Reference:
 
 
 # What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from
-# one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut.
+# one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut;
+# in a live session there is then `last` alone, which nothing is warped from.
 References = dict[str, Reference]
 
 
@@ -44,11 +45,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """Where a live film stands besides: what is asked for, what is seen, and what has failed. Times are pts."""
+
+    asked_epoch: int = 0  # the last that changes what is painted: paintings of older ones are of no use
+    keyframe_epoch: int = 0  # of the keyframe that is seen
+    shown_epoch: int = 0  # the last whose changes are all seen
+    shown_since: Fraction | None = None  # when the keyframe was first seen; None: it was not yet
+    failures: int = 0  # of paintings, without a break
+    retry_at: Fraction | None = None  # nothing is asked of the painter before
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """All of a session that the next frame depends on. size: the working canvas, (W, H)."""
+    """All of a session that the next frame depends on. size: the working canvas, (W, H); live: None in `every`."""
 
     brief: Brief
     size: tuple[int, int]
     epoch: int
     references: References
     progress: Progress
+    live: LiveProgress | None = None

@@ -43,10 +43,11 @@ from ..proto.messages import (
     Updated,
 )
 from ..proto.wire import Payload
+from .asks import Ask, Encode, MatchAsk, Output
 from .canvas import plan
 from .codecs import Encoded, make_decoder, make_encoder
 from .config import Settings
-from .session import Ask, Encode, MatchAsk, Output, Session
+from .session import Session
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import Confidence, Features, Flow, Match, Picture
+from ..base import Confidence, Features, Flow, Match, MatchRequest, Picture
 from ..grid import inside, lengths, resample, scaled_flow
 from .still import FlatAreas, Window, flat_areas, hold_still
 
@@ -80,10 +80,14 @@ class Dis:
         contrast = _contrast(gray)
         return DisFeatures(gray, cv2.GaussianBlur(small, (3, 3), 0), contrast, flat_areas(contrast), (width, height))
 
-    def match(self, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]) -> list[Match]:
-        """The match of the target with each source. Features of another engine are a TypeError."""
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Match]]:
+        """The matches of each request. Features of another engine are a TypeError."""
         return [
-            self._match(_ours(target), _ours(source), guess) for source, guess in zip(sources, guesses, strict=True)
+            [
+                self._match(_ours(each.target), _ours(source), guess)
+                for source, guess in zip(each.sources, each.guesses, strict=True)
+            ]
+            for each in requests
         ]
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:

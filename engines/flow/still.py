@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Flow, Mask
-from ..grid import lengths
+from ..grid import lengths, spread
 
 Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
 Window = tuple[slice, slice]
@@ -37,6 +37,7 @@ OUTLINE_PX = 5
 SAME_AREA = 0.1
 # The camera moves when more than this share of the frame's border is seen to move: less may be noise or an object.
 CAMERA_SHARE = 0.05
+
 # What surrounds flat areas is spread over them on a grid so many times coarser: it is smooth there anyway.
 SPREAD_SCALE = 4
 
@@ -101,7 +102,7 @@ def hold_still(
     residual = np.where(decided, still_residual, residual)
     if follows.any() and moving.any():
         where = np.take(follows, target.labels)
-        cv2.copyTo(_spread(flow, moving & (residual < SAME_LEVELS)), where.view(np.uint8), result)
+        cv2.copyTo(spread(flow, moving & (residual < SAME_LEVELS), scale=SPREAD_SCALE), where.view(np.uint8), result)
         decided |= where
         for area in np.flatnonzero(follows):
             window = target.window(int(area), 0)
@@ -181,21 +182,3 @@ def _shift(
     flow[window][reach & better] = shift
     residual[window][reach & better] = explained[reach & better]
     decided[window][reach] = better[reach]
-
-
-def _spread(flow: Flow, known: Mask) -> Flow:
-    """The flow of the known pixels spread over all others: averages at ever coarser scales, and back again."""
-    h, w = known.shape
-    coarse = max(1, w // SPREAD_SCALE), max(1, h // SPREAD_SCALE)
-    weight = np.maximum(cv2.resize(known.astype(np.float32), coarse, interpolation=cv2.INTER_AREA), np.float32(1e-6))
-    total = cv2.resize(cv2.copyTo(flow, known.view(np.uint8)), coarse, interpolation=cv2.INTER_AREA)
-    levels = [(total, weight)]
-    while min(levels[-1][1].shape) > 2:
-        total, mass = levels[-1]
-        levels.append((cv2.pyrDown(total), cv2.pyrDown(mass)))
-    spread = levels[-1][0] / levels[-1][1][..., None]
-    for total, mass in reversed(levels[:-1]):
-        trust = np.minimum(mass, 1.0)[..., None]
-        above = cv2.pyrUp(spread, dstsize=mass.shape[::-1])
-        spread = trust * total / mass[..., None] + (1 - trust) * above
-    return cv2.resize(spread, (w, h), interpolation=cv2.INTER_LINEAR)

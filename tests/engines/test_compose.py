@@ -4,54 +4,80 @@ import pytest
 
 from support.scenes import noise_texture
 from warpaint.engines.base import Match
-from warpaint.engines.compose import Layer, compose, lay_over, seam, trust, warp
+from warpaint.engines.compose import TRUST_RAMP, Composition, Layer, compose, hops_after, lay_over, seam, trust
 
 SHAPE = (64, 96)
 PAINT = noise_texture((96, 64), 2)
 NO_HOPS = np.zeros(SHAPE, np.uint8)
+# Trusted by half at the threshold, and wholly a tenth above it.
+THRESHOLD = 0.5
 
 
-def match(dx: float = 0.0, confidence: float = 1.0) -> Match:
-    flow = np.zeros((*SHAPE, 2), np.float32)
+def match(dx: float = 0.0, confidence: float = 1.0, shape: tuple[int, int] = SHAPE) -> Match:
+    flow = np.zeros((*shape, 2), np.float32)
     flow[..., 0] = dx
-    return Match(flow, np.full(SHAPE, confidence, np.float32))
+    return Match(flow, np.full(shape, confidence, np.float32))
 
 
-def layer(level: int, trusted: float, hops: int = 1) -> Layer:
-    return Layer(
-        np.full((*SHAPE, 3), level, np.uint8), np.full(SHAPE, trusted, np.float32), np.full(SHAPE, hops, np.uint8)
-    )
+def layer(level: int, trusted: float, hops: int = 1, gain: float = 1.0) -> Layer:
+    """A still layer of one level that is trusted by so much."""
+    paint = np.full((*SHAPE, 3), level, np.uint8)
+    confidence = THRESHOLD - TRUST_RAMP / 2 + trusted * TRUST_RAMP
+    return Layer(paint, np.full(SHAPE, hops, np.uint8), match(confidence=confidence), gain)
+
+
+def composed(*layers: Layer, max_hops: int = 8, feather: int = 0) -> Composition:
+    return compose(layers, threshold=THRESHOLD, max_hops=max_hops, feather=feather)
 
 
 def test_what_has_not_moved_is_copied_to_the_bit_and_is_no_hop() -> None:
-    still = warp(PAINT, NO_HOPS, match(), threshold=0.5, max_hops=8)
+    still = composed(Layer(PAINT, NO_HOPS, match()))
     np.testing.assert_array_equal(still.paint, PAINT)
     assert not still.hops.any()
 
 
 def test_what_has_moved_is_one_hop_further() -> None:
-    moved = warp(PAINT, NO_HOPS + 3, match(dx=2.0), threshold=0.5, max_hops=8)
+    moved = composed(Layer(PAINT, NO_HOPS + 3, match(dx=2.0)))
     np.testing.assert_array_equal(moved.paint[:, :-2], PAINT[:, 2:])
     assert (moved.hops[:, :-2] == 4).all()
 
 
 def test_what_the_reference_does_not_hold_is_worn_out() -> None:
-    moved = warp(PAINT, NO_HOPS, match(dx=2.0, confidence=0.0), threshold=0.5, max_hops=8)
+    moved = composed(Layer(PAINT, NO_HOPS, match(dx=2.0, confidence=0.0)))
     assert (moved.hops[:, -2:] == 255).all()
-    assert compose([(moved, 1.0)], max_hops=8, feather=0).holes[:, -2:].all()
+    assert moved.holes[:, -2:].all()
 
 
 def test_more_hops_than_allowed_are_not_trusted() -> None:
     hops = NO_HOPS.copy()
     hops[:, 48:] = 8
-    worn = warp(PAINT, hops, match(dx=1.0), threshold=0.5, max_hops=8)
-    assert (worn.trust[:, :46] == 1).all()
-    assert not worn.trust[:, 48:].any()
+    worn = composed(Layer(PAINT, hops, match(dx=1.0)))
+    assert not worn.holes[:, :46].any()
+    assert worn.holes[:, 48:].all()
 
 
 def test_hops_do_not_wrap_round() -> None:
-    worn = warp(PAINT, NO_HOPS + 255, match(dx=1.0), threshold=0.5, max_hops=254)
-    assert (worn.hops == 255).all()
+    assert (hops_after(NO_HOPS + 255, match(dx=1.0).flow) == 255).all()
+
+
+def test_a_match_on_a_coarser_grid_moves_the_paint_as_far() -> None:
+    """Flow on a third of the grid: vectors of one pixel there are three on the canvas."""
+    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
+    moved = composed(Layer(PAINT, np.zeros(coarse, np.uint8), match(dx=1.0, shape=coarse)))
+    np.testing.assert_array_equal(moved.paint[:, :-4], PAINT[:, 4:])
+    assert moved.hops.shape == coarse
+    assert moved.holes.shape == SHAPE
+    assert (moved.hops[:, :-1] == 1).all()
+
+
+def test_holes_of_a_coarser_grid_lie_where_they_lie_there() -> None:
+    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
+    unsure = match(shape=coarse)
+    unsure.confidence[4:12, 6:18] = 0
+    holes = composed(Layer(PAINT, np.zeros(coarse, np.uint8), unsure)).holes
+    assert holes[20:44, 28:68].all()
+    assert not holes[:12].any()
+    assert not holes[:, :20].any()
 
 
 @pytest.mark.parametrize(("confidence", "expected"), [(0.0, 0.0), (0.4, 0.0), (0.5, 0.5), (0.6, 1.0), (1.0, 1.0)])
@@ -60,44 +86,45 @@ def test_trust_is_a_ramp_around_the_threshold(confidence: float, expected: float
 
 
 def test_the_first_layer_that_is_sure_shows() -> None:
-    both = compose([(layer(10, 1.0), 1.0), (layer(200, 1.0, hops=5), 1.0)], max_hops=8, feather=0)
+    both = composed(layer(10, 1.0), layer(200, 1.0, hops=5))
     assert (both.paint == 10).all()
     assert (both.hops == 1).all()
     assert not both.holes.any()
 
 
 def test_a_layer_takes_its_share_of_what_is_left_open() -> None:
-    both = compose([(layer(0, 0.25), 1.0), (layer(200, 1.0, hops=5), 1.0)], max_hops=8, feather=0)
+    both = composed(layer(0, 0.25), layer(200, 1.0, hops=5))
     assert np.abs(both.paint.astype(int) - 150).max() <= 1
     assert (both.hops == 5).all()
 
 
 def test_gain_fades_a_layer() -> None:
-    new, old = layer(200, 1.0), layer(0, 1.0)
-    fading = compose([(new, 0.3), (old, 1.0), (new, 1.0)], max_hops=8, feather=0)
+    fading = composed(layer(200, 1.0, gain=0.3), layer(0, 1.0), layer(200, 1.0))
     assert np.abs(fading.paint.astype(int) - 60).max() <= 1
 
 
 def test_what_nothing_explains_shows_the_last_layer_and_is_a_hole() -> None:
-    nothing = compose([(layer(10, 0.0), 1.0), (layer(200, 0.0), 1.0)], max_hops=8, feather=0)
+    nothing = composed(layer(10, 0.0), layer(200, 0.0))
     assert (nothing.paint == 200).all()
     assert nothing.holes.all()
 
 
 def with_gap(size: int, hops: int = 1) -> Layer:
-    """A sure layer with an unsure square in its middle."""
-    made = layer(100, 1.0, hops)
-    made.trust[20 : 20 + size, 40 : 40 + size] = 0
+    """A sure layer with a square in its middle that is unsure, and has been resampled so often."""
+    made = layer(100, 1.0)
+    gap = np.s_[20 : 20 + size, 40 : 40 + size]
+    made.match.confidence[gap], made.hops[gap] = 0, hops
+    made.match.flow[gap] = 1e-3  # so that it moves, which is a hop
     return made
 
 
 def test_slivers_are_no_holes_until_they_are_worn() -> None:
-    assert not compose([(with_gap(4), 1.0)], max_hops=8, feather=0).holes.any()
-    assert compose([(with_gap(4, hops=9), 1.0)], max_hops=8, feather=0).holes.sum() == 16
+    assert not composed(with_gap(4)).holes.any()
+    assert composed(with_gap(4, hops=8)).holes.sum() == 16
 
 
 def test_holes_grow_by_the_feather() -> None:
-    plain, grown = (compose([(with_gap(20), 1.0)], max_hops=8, feather=feather).holes for feather in (0, 3))
+    plain, grown = (composed(with_gap(20), feather=feather).holes for feather in (0, 3))
     assert grown.sum() > plain.sum()
     far = cv2.distanceTransform((~plain).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     assert far[grown].max() <= 3.5

@@ -15,7 +15,8 @@ from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.messages import Provenance
-from warpaint.server.session import Output, Session
+from warpaint.server.asks import Output
+from warpaint.server.session import Session
 from warpaint.server.snapshot import SnapshotError
 
 SIZE = (192, 128)
@@ -289,6 +290,6 @@ def test_bytes_that_are_no_snapshot_are_refused_and_change_nothing(moving: list[
 
 def test_a_snapshot_of_another_version_is_refused_by_name(moving: list[Frame]) -> None:
     session = Session(Brief(look="grain"), SIZE)
-    data = session.snapshot().replace(b"\xa7version\x01", b"\xa7version\x09")
+    data = session.snapshot().replace(b"\xa7version\x02", b"\xa7version\x09")
     with pytest.raises(SnapshotError, match="version 9"):
         session.restore(data)

@@ -12,7 +12,8 @@ from warpaint.engines.base import FlowEngine, Frame, PaintDone, Painter, PaintJo
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
-from warpaint.server.session import Ask, Encode, MatchAsk, Output, Session
+from warpaint.server.asks import Ask, Encode, MatchAsk, Output
+from warpaint.server.session import Session
 
 RATE = 25
 
@@ -51,7 +52,7 @@ def drive(session: Session, frame: Frame, flow: FlowEngine, painter: Painter) ->
         if isinstance(ask, Encode):
             return flow.encode(ask.pictures)
         if isinstance(ask, MatchAsk):
-            return flow.match(ask.target, ask.sources, ask.guesses)
+            return flow.match([ask.request])[0]
         return painter.paint(ask.jobs, lambda: False)
 
     step = session.step(frame)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from support.scenes import Layer, Truth, ellipse_alpha, noise_texture, truth, two_layers
-from warpaint.engines.base import FlowEngine, Match
+from warpaint.engines.base import Features, Flow, FlowEngine, Match, MatchRequest
 from warpaint.engines.flow.dis import Dis
 
 SIZE = (768, 512)
@@ -24,8 +24,15 @@ def matched(true: Truth, *, noise: float = 0.0) -> Match:
 
     dis = Dis()
     target, source = dis.encode([noisy(true.target), noisy(true.source)])
-    [match] = dis.match(target, [source], [None])
+    [match] = _matches(dis, target, [source], [None])
     return match
+
+
+def _matches(
+    flow: FlowEngine, target: Features, sources: Sequence[Features], guesses: Sequence[Flow | None]
+) -> list[Match]:
+    [matches] = flow.match([MatchRequest(target, sources, guesses)])
+    return matches
 
 
 def errors(match: Match, true: Truth) -> NDArray[np.float64]:
@@ -81,7 +88,7 @@ def test_a_known_shift_is_found() -> None:
     picture = noise_texture((400, 300), 4)
     target, source = picture[20:276, 20:340], picture[18:274, 23:343]
     dis = Dis()
-    [match] = dis.match(*_pair(dis, target, source))
+    [match] = _matches(dis, *_pair(dis, target, source))
     middle = match.flow[20:-20, 20:-20]
     np.testing.assert_allclose(np.median(middle, axis=(0, 1)), (-3, 2), atol=0.1)
     assert np.percentile(np.abs(middle - (-3, 2)), 95) < 0.3
@@ -152,7 +159,7 @@ def test_a_flat_sky_follows_the_ground_when_the_camera_pans(noise: float) -> Non
 
 def test_a_still_film_has_no_flow_and_full_confidence() -> None:
     dis = Dis()
-    [match] = dis.match(*_pair(dis, WALL[:256, :384], WALL[:256, :384]))
+    [match] = _matches(dis, *_pair(dis, WALL[:256, :384], WALL[:256, :384]))
     assert not match.flow.any()
     assert match.confidence.min() > 0.99
 
@@ -166,10 +173,10 @@ def test_matching_does_not_depend_on_what_was_matched_before() -> None:
     others = truth(two_layers((320, 200)), target_at=2, source_at=0, size=(320, 200))
     these = truth(two_layers((192, 128)), target_at=1, source_at=0, size=(192, 128))
     there, here = dis.encode([others.target, others.source])
-    [first] = dis.match(there, [here], [None])
-    dis.match(there, [here], [first.flow + 3])
-    [used] = dis.match(*_pair(dis, these.target, these.source))
-    [new] = fresh.match(*_pair(fresh, these.target, these.source))
+    [first] = _matches(dis, there, [here], [None])
+    _matches(dis, there, [here], [first.flow + 3])
+    [used] = _matches(dis, *_pair(dis, these.target, these.source))
+    [new] = _matches(fresh, *_pair(fresh, these.target, these.source))
     np.testing.assert_array_equal(used.flow, new.flow)
     np.testing.assert_array_equal(used.confidence, new.confidence)
 
@@ -178,9 +185,9 @@ def test_several_sources_at_once_equal_one_by_one() -> None:
     dis = Dis()
     clip = [truth(two_layers((192, 128)), target_at=t, source_at=0, size=(192, 128)).target for t in range(3)]
     features = dis.encode(clip)
-    both = dis.match(features[2], features[:2], [None, None])
+    both = _matches(dis, features[2], features[:2], [None, None])
     for i, match in enumerate(both):
-        [alone] = dis.match(features[2], [features[i]], [None])
+        [alone] = _matches(dis, features[2], [features[i]], [None])
         np.testing.assert_array_equal(match.flow, alone.flow)
 
 
@@ -192,7 +199,7 @@ def test_a_guess_leads_further_than_the_engine_sees_alone() -> None:
     guess = np.zeros((256, 384, 2), np.float32)
     guess[..., 0] = -128
     shared = np.s_[20:-20, 150:-20]
-    [alone], [led] = dis.match(there, [here], [None]), dis.match(there, [here], [guess])
+    [alone], [led] = _matches(dis, there, [here], [None]), _matches(dis, there, [here], [guess])
     assert np.median(np.abs(led.flow[shared] - (-130, 0))) < 0.3
     assert (led.confidence[shared] > 0.5).mean() > (alone.confidence[shared] > 0.5).mean() + 0.3
 
@@ -202,7 +209,7 @@ def test_any_size_gives_flow_on_its_own_grid(size: tuple[int, int]) -> None:
     w, h = size
     picture = noise_texture(size, 1)
     dis = Dis()
-    [match] = dis.match(*_pair(dis, picture, picture))
+    [match] = _matches(dis, *_pair(dis, picture, picture))
     assert match.flow.shape == (h, w, 2)
     assert match.confidence.shape == (h, w)
     assert match.flow.dtype == match.confidence.dtype == np.dtype(np.float32)
@@ -217,4 +224,4 @@ def test_features_of_another_engine_are_refused() -> None:
     dis = Dis()
     [own] = dis.encode([noise_texture((64, 64), 1)])
     with pytest.raises(TypeError, match="foreign"):
-        dis.match(own, [Foreign()], [None])
+        _matches(dis, own, [Foreign()], [None])

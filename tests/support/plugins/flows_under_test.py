@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from warpaint.engines.base import Flow, Picture
+from warpaint.engines.base import Features, MatchRequest, Picture
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,20 @@ class _Match:
     confidence: Any
 
 
+def _picture(features: Features) -> Picture:
+    if not isinstance(features, _Features):
+        raise TypeError("features of another engine")
+    return features.picture
+
+
 class Still:
     """Behaves: nothing ever moves."""
 
     def encode(self, pictures: Sequence[Picture]) -> list[Any]:
         return [_Features(picture) for picture in pictures]
 
-    def match(self, target: Any, sources: Sequence[Any], guesses: Sequence[Flow | None]) -> list[Any]:
-        return [self.still(target.picture.shape[:2]) for _ in sources]
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Any]]:
+        return [[self.still(_picture(each.target).shape[:2]) for _ in each.sources] for each in requests]
 
     def still(self, shape: tuple[int, ...]) -> Any:
         return _Match(np.zeros((*shape, 2), np.float32), np.ones(shape, np.float32))
@@ -54,8 +60,8 @@ class RaisesNowAndThen(Still):
 
 
 class TooFew(Still):
-    def match(self, target: Any, sources: Sequence[Any], guesses: Sequence[Flow | None]) -> list[Any]:
-        return []
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Any]]:
+        return [[] for _ in requests]
 
 
 class WrongShape(Still):

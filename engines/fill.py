@@ -1,0 +1,44 @@
+"""Holes filled cheaply: what is seen there, in the tone of the paint around it, until a painter comes to them."""
+
+import cv2
+import numpy as np
+
+from .base import Mask, Picture
+from .grid import spread
+
+# The tone is found on a grid so many times coarser: it is smooth, and its cost is then next to nothing.
+TONE_SCALE = 8
+# The raw picture is smoothed by a median of this diameter, pixels: paint has no finer detail than its brush.
+SMOOTH_PX = 5
+# So far around a hole the tone is read, pixels.
+RIM_PX = 16
+
+
+def fill(paint: Picture, raw: Picture, holes: Mask) -> None:
+    """Fills the holes [H, W] of the paint [H, W, 3], in place; outside them it stays as it is to the bit.
+
+    What fills a hole is the raw picture [H, W, 3], smoothed, plus the difference between paint and raw picture around
+    the hole, spread over it: so it joins the paint without a step, and holds still as the raw picture does.
+    """
+    window = _window(holes)
+    if window is None:
+        return
+    inside = holes[window]
+    h, w = inside.shape
+    size = max(1, w // TONE_SCALE), max(1, h // TONE_SCALE)
+    known = cv2.resize(inside.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) == 0
+    small_paint, small_raw = (
+        cv2.resize(each[window], size, interpolation=cv2.INTER_AREA).astype(np.float32) for each in (paint, raw)
+    )
+    tone = cv2.resize(spread(small_paint - small_raw, known, scale=1), (w, h), interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.medianBlur(np.ascontiguousarray(raw[window]), SMOOTH_PX)
+    toned = cv2.add(smooth, tone, dtype=cv2.CV_8U)
+    paint[window] = cv2.copyTo(toned, inside.view(np.uint8), np.ascontiguousarray(paint[window]))
+
+
+def _window(holes: Mask) -> tuple[slice, slice] | None:
+    """The box that holds all holes and something of what is around them, as an index."""
+    x, y, w, h = cv2.boundingRect(holes.view(np.uint8))
+    if not w:
+        return None
+    return slice(max(0, y - RIM_PX), y + h + RIM_PX), slice(max(0, x - RIM_PX), x + w + RIM_PX)

@@ -1,0 +1,52 @@
+"""What a session asks of the engines while it steps, and what a step gives. Plain data, shared by both pacings."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..engines.base import Hops, Mask, Match, MatchRequest, PaintJob, Picture
+from ..proto.messages import Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Asks for the features of pictures of one size. Answer: list[Features]."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchAsk:
+    """Asks for the match of the target with each source, on a grid of `size` (W, H). Answer: list[Match]."""
+
+    request: MatchRequest
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PaintAsk:
+    """Asks for jobs to be painted, in one call. Answer: list[PaintDone], one a job, in order."""
+
+    jobs: Sequence[PaintJob]
+
+
+FlowAsk = Encode | MatchAsk
+Ask = FlowAsk | PaintAsk
+Step = Generator[Ask, Any, "list[Output]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One painted frame at the working size, and its maps. `match` is that of the keyframe; None: all fresh paint."""
+
+    index: int
+    pts: Fraction
+    epoch: int
+    picture: Picture
+    provenance: Provenance
+    keyframe: bool  # a keyframe was painted for it, or shows for the first time; it may fade in
+    holes: Mask
+    hops: Hops
+    match: Match | None
+    painted_pixels: int
