@@ -251,7 +251,7 @@ class Resumed(InSession):
     credit: Frames
     epoch: Count
     last_index: Count | None = None  # of the frames taken; later ones were lost on the way. None: none was taken
-    last_request: Count = 0  # of the requests taken
+    last_request: Count | None = None  # of the requests taken; None: none was
     pending: Annotated[tuple[Count, ...], Len(0, 2 * MAX_WINDOW)] = ()  # frames taken whose answers are still to come
     server: Label
 

@@ -14,6 +14,7 @@ from ..proto.errors import RefusedError
 from .config import Settings, default_file, load_settings, parser
 from .engine_room import EngineRoom
 from .gateway import Gateway
+from .store import Store
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
 FAILED, MISUSED = 1, 2
@@ -46,7 +47,8 @@ def _serve(settings: Settings) -> None:
         painters = {name: load_painter(name) for name in settings.painters}
         flows = {name: load_flow(name) for name in settings.flows if name != "none"}
         room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
-        gateway = Gateway(settings, room)
+        store = None if settings.state_dir is None else Store(settings.state_dir)
+        gateway = Gateway(settings, room, store)
         gateway.bind()
     except (RefusedError, OSError) as error:
         _exit(FAILED, str(error))
@@ -55,6 +57,8 @@ def _serve(settings: Settings) -> None:
     sys.stdout.flush()
     gateway.run()
     room.close()
+    if store is not None:
+        store.close(settings.drain_s)
     log.info("ended")
 
 

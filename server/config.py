@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from ..proto.address import default_address, is_local
-from ..proto.limits import MAX_PICTURE_PIXELS, MAX_WINDOW
+from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
 
 ENVIRONMENT_PREFIX = "WARPAINT_"
 
@@ -75,6 +75,26 @@ class Settings(BaseSettings):
     )
     paint_timeout_s: Annotated[float, Interval(gt=0, le=86_400)] = Field(
         120.0, description="How long a painter may take over one call, in seconds, before it is given up."
+    )
+    linger_s: Annotated[float, Interval(ge=0, le=MAX_LINGER_S)] = Field(
+        30.0,
+        description="How long a session waits for a client whose connection is lost, in seconds: a network that comes "
+        "back does so within that. It holds its memory meanwhile. 0: not at all. A session may ask for less.",
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="Folder to write the sessions down in, so that a daemon that was ended or killed goes on with them "
+        "when it starts again. This user's alone: whoever reads it has the sessions. None: nothing is written.",
+    )
+    snapshot_s: Annotated[float, Interval(gt=0, le=3_600)] = Field(
+        5.0,
+        description="How often a session is written down, in seconds: what came after is lost with a killed daemon, "
+        "and each time takes some milliseconds and tens of megabytes of disk.",
+    )
+    record_dir: Path | None = Field(
+        None,
+        description="Folder to record the events of live sessions in, to replay them: 35 MB a second at 768x512 and 30 "
+        "frames a second. For finding defects. None: nothing is recorded.",
     )
     probe_s: Annotated[float, Interval(gt=0, le=3_600)] = Field(
         5.0, description="How often a silent client is asked whether it is still there, in seconds."
@@ -155,6 +175,9 @@ def default_file() -> str:
     for name, field in Settings.model_fields.items():
         lines += textwrap.wrap(field.description or "", 100, initial_indent="# ", subsequent_indent="# ")
         value = field.get_default(call_default_factory=True, validated_data={})
+        if value is None:  # which TOML has no word for
+            lines += [f"# {name} is not set", ""]
+            continue
         mark = "# " if field.default_factory else ""  # depends on the user: shown, not set
         lines += [f"{mark}{name} = {json.dumps(value)}", ""]
     return "\n".join(lines)

@@ -1,7 +1,8 @@
-"""The thread that owns the streams: it runs each to its next ask, has the ask answered, and goes round.
+"""The thread that owns the streams: it runs each to its next ask, has the asks answered together, and goes round.
 
 Commands come in through a queue; replies go out through a callback. Painting is asked of the painters' own threads,
-flow is computed here, one ask at a time a stream, so that streams take turns.
+flow is computed here: the asks of live streams that may be answered together are one call of the engine, those of
+pacing `every` are answered alone. Streams that have used more time than others wait for them.
 """
 
 import logging
@@ -17,7 +18,7 @@ from typing import Any
 import psutil
 
 from .. import __version__
-from ..proto.errors import RETRY, Code, ProtocolError, RefusedError
+from ..proto.errors import RETRY, Code, ProtocolError, RefusedError, WarpaintError
 from ..proto.limits import MAX_STATUS_SESSIONS
 from ..proto.messages import (
     AskStatus,
@@ -33,10 +34,14 @@ from ..proto.messages import (
     Status,
     Update,
 )
+from .admission import Admission
 from .asks import PaintAsk
 from .config import Settings
 from .engine_room import EngineRoom, Painting
-from .stream import Arrival, Ending, Stream
+from .lane import Lane, fair, weight
+from .line import Outlet
+from .store import Store, Stored
+from .stream import Arrival, Ending, Reason, Stream
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +51,30 @@ LOOK_AFTER_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a session's messages go: the connection's ZeroMQ identity, and the number that the client gave it."""
+class Opening:
+    """A session to be opened, as the gateway has admitted it."""
 
-    identity: bytes
-    session: int
+    message: Open
+    linger_s: float
+    outlet: Outlet
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A message to a client. `session` is None for those that belong to none."""
+    """A message of a session to its client."""
 
-    identity: bytes
+    key: str
     message: Message
     payloads: Sequence[Any] = ()
-    addresses: Sequence[Address] = ()  # of the sessions of a Status, in order
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReply:
+    """How the daemon does; `keys` are those of the sessions that the Status lists, in order."""
+
+    identity: bytes
+    status: Status
+    keys: Sequence[str]
 
 
 Request = Update | Rekey | RequestKeyframe | Flush | Hold | Close
@@ -70,15 +84,15 @@ Request = Update | Rekey | RequestKeyframe | Flush | Hold | Close
 class Command:
     """What a client asks of its session."""
 
-    address: Address
-    item: Open | Arrival | Request
+    key: str
+    item: Opening | Arrival | Request
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A client is no longer there."""
+    """A session's client is gone, and will not come back."""
 
-    identity: bytes
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +111,32 @@ class Stop:
     """Finish the frames in hand, then end."""
 
 
-@dataclass(slots=True)
-class Lane:
-    """A stream, the painter that it uses, and what it waits for."""
-
-    stream: Stream
-    painter: str
-    painting: Painting | None = None
-    answer: Any = None
-    failure: RefusedError | None = None
+Order = Command | Gone | WantsStatus | Wake | Stop
 
 
 class Driver:
     """Owner of all streams. Other threads call `put` and read `ended` alone.
 
-    `reply` is called in the driver's thread; `wake` when all is done.
+    `reply` is called in the driver's thread; `wake` when all is done. store: where sessions are written down.
     """
 
     def __init__(
-        self, settings: Settings, room: EngineRoom, reply: Callable[[Reply], None], wake: Callable[[], None]
+        self,
+        settings: Settings,
+        room: EngineRoom,
+        reply: Callable[[Reply | StatusReply], None],
+        wake: Callable[[], None],
+        store: Store | None = None,
     ) -> None:
         self._settings = settings
         self._room = room
         self._reply = reply
         self._wake = wake
+        self._store = store
+        self._admission = Admission(room)
         self.ended = threading.Event()
-        self._commands: queue.SimpleQueue[Command | Gone | WantsStatus | Wake | Stop] = queue.SimpleQueue()
-        self._lanes: dict[Address, Lane] = {}
+        self._commands: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._lanes: dict[str, Lane] = {}
         self._stop_by: float | None = None
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -132,7 +145,7 @@ class Driver:
         """Begins to serve."""
         self._thread.start()
 
-    def put(self, command: Command | Gone | WantsStatus | Wake | Stop) -> None:
+    def put(self, command: Order) -> None:
         """Hands over a command."""
         self._commands.put(command)
 
@@ -142,15 +155,15 @@ class Driver:
         idle = True
         while not self._finished():
             self._take(wait=idle)
-            idle = True
-            for address, lane in list(self._lanes.items()):
-                try:
-                    idle &= not self._advance(lane)
-                except Exception:
-                    log.exception("session %d of %s failed", address.session, address.identity.hex())
-                    self._fail(lane)
-                if lane.stream.ended:
-                    self._lanes.pop(address, None)
+            ready = [lane for lane in self._lanes.values() if self._contained(lane, self._is_ready)]
+            turn = fair(ready)
+            for lane in turn:
+                self._contained(lane, self._advance)
+            self._answer([lane for lane in turn if lane.ask is not None])
+            self._store_all()
+            for lane in [each for each in self._lanes.values() if each.stream.ended]:
+                self._forget(lane)
+            idle = not ready
         self.ended.set()
         self._wake()
 
@@ -158,129 +171,212 @@ class Driver:
         if self._stop_by is None:
             return False
         if time.monotonic() > self._stop_by:
-            for lane in self._lanes.values():
+            for lane in list(self._lanes.values()):
                 self._cancel(lane)
-                lane.stream.end("shutting_down")
-            self._lanes.clear()
+                self._end(lane, "shutting_down")
+                self._forget(lane)
         return not self._lanes
 
     def _take(self, *, wait: bool) -> None:
         """Takes all commands that are there; if there is nothing else to do, waits for one."""
-        timeout = LOOK_AFTER_S if self._stop_by or any(lane.painting for lane in self._lanes.values()) else None
+        watched = self._stop_by or (self._store and self._lanes) or any(lane.paintings for lane in self._lanes.values())
         try:
-            command = self._commands.get(block=wait, timeout=timeout)
+            command = self._commands.get(block=wait, timeout=LOOK_AFTER_S if watched else None)
             while True:
                 self._do_contained(command)
                 command = self._commands.get_nowait()
         except queue.Empty:
             return
 
-    def _advance(self, lane: Lane) -> bool:
-        """Takes a stream one ask further. False: it waits for a painter, or has nothing to do."""
-        stream = lane.stream
+    def _contained(self, lane: Lane, act: Callable[[Lane], bool]) -> bool:
+        """What `act` says, its time charged to the lane. A defect ends that session, so that the others go on."""
+        began = time.perf_counter()
+        try:
+            return act(lane)
+        except Exception:
+            log.exception("session %d of %s failed", lane.stream.opening.session, lane.stream.opening.client)
+            self._fail(lane)
+            return False
+        finally:
+            lane.charge(time.perf_counter() - began)
+
+    def _is_ready(self, lane: Lane) -> bool:
+        """Whether a stream can go on: paintings that are done are brought to it first."""
+        if lane.stream.ended:
+            return False
         if lane.painting is not None:
-            if not lane.painting.finished.is_set() and not self._room.overdue(lane.painter, lane.painting):
+            if not self._done(lane, lane.painting):
                 return False
             lane.answer, lane.painting = lane.painting.done, None
+            return True
+        if lane.stream.serving is not None:
+            return True
+        for painting in [each for each in lane.beside if self._done(lane, each)]:
+            lane.beside.remove(painting)
+            lane.stream.adopt(painting.jobs, painting.done)
+        return bool(lane.stream.inbox)
+
+    def _done(self, lane: Lane, painting: Painting) -> bool:
+        return painting.finished.is_set() or self._room.overdue(lane.painter, painting)
+
+    def _advance(self, lane: Lane) -> bool:
+        """Takes a stream one ask further."""
+        stream = lane.stream
         if stream.serving is None:
-            if not stream.inbox:
-                return False
             stream.serving = stream.serve(stream.inbox.popleft())
+        failure, answer = lane.failure, lane.answer
+        lane.failure = lane.answer = None
         try:
-            failure, answer = lane.failure, lane.answer
-            lane.failure = lane.answer = None
             ask = stream.serving.throw(failure) if failure else stream.serving.send(answer)
         except StopIteration:
             stream.serving = None
+            self._paint_beside(lane)
+            self._admission.count(lane.key, lane.busy_s, stream.steps)
             return True
         if isinstance(ask, PaintAsk):
             lane.painting = self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
-            return False
-        try:
-            [lane.answer] = self._room.flows[stream.flow].answer([ask])
-        except RefusedError as error:
-            lane.failure = error
+        else:
+            lane.ask = ask
         return True
 
+    def _paint_beside(self, lane: Lane) -> None:
+        """Has painted what a live stream wants, and not what it does not want any more."""
+        for painting in lane.beside:
+            if painting.jobs[0].epoch < lane.stream.asked_epoch:
+                painting.cancelled.set()
+        for ask in lane.stream.take_jobs():
+            lane.beside.append(self._room.paint(lane.painter, ask, lambda: self.put(Wake())))
+
+    def _answer(self, asking: Sequence[Lane]) -> None:
+        """Has the asks answered: one call of the engine for those that may be answered together."""
+        groups: dict[tuple[object, ...], list[Lane]] = {}
+        for lane in asking:
+            if lane.ask is not None:
+                groups.setdefault(lane.group(lane.ask), []).append(lane)
+        for group in groups.values():
+            self._answer_group(group)
+
+    def _answer_group(self, group: Sequence[Lane]) -> None:
+        asks = [lane.ask for lane in group if lane.ask is not None]
+        began = time.perf_counter()
+        try:
+            answers = self._room.flows[group[0].stream.flow].answer(asks)
+        except RefusedError as error:
+            self._fail_group(group, error)
+            return
+        per_weight = (time.perf_counter() - began) / max(1, sum(weight(ask) for ask in asks))
+        for lane, ask, answer in zip(group, asks, answers, strict=True):
+            lane.ask, lane.answer = None, answer
+            lane.charge(per_weight * weight(ask))
+
+    def _fail_group(self, group: Sequence[Lane], error: RefusedError) -> None:
+        """Of several streams each is asked for alone, so that one does not fail for another's sake."""
+        if len(group) == 1:
+            group[0].ask, group[0].failure = None, error
+            return
+        for lane in group:
+            self._answer_group([lane])
+
+    def _end(self, lane: Lane, reason: Reason) -> None:
+        """Ends a session, or lets it go until the daemon starts again, if it can be written down."""
+        lane.stream.end(reason, may_return=self._store is not None)
+        self._store_all()
+
     def _fail(self, lane: Lane) -> None:
-        """Ends a session that has a defect, so that the others go on."""
+        """Ends a session that has a defect."""
         self._cancel(lane)
         lane.stream.end("failed")
 
     def _cancel(self, lane: Lane) -> None:
-        if lane.painting is not None:
-            lane.painting.cancelled.set()
-            lane.painting = None
-        lane.answer = lane.failure = None
+        for painting in lane.paintings:
+            painting.cancelled.set()
+        lane.painting = lane.ask = lane.failure = None
+        lane.answer = None
+        lane.beside.clear()
         lane.stream.discard()
+
+    def _forget(self, lane: Lane) -> None:
+        """A session has ended: what it still wanted painted is not, and nothing of it is kept."""
+        for painting in lane.paintings:
+            painting.cancelled.set()
+        self._lanes.pop(lane.key, None)
+        self._admission.ended(lane.key)
+        if self._store is not None and not lane.stream.may_return:
+            self._store.forget(lane.key)
 
     # Commands
 
-    def _do_contained(self, command: Command | Gone | WantsStatus | Wake | Stop) -> None:
+    def _do_contained(self, command: Order) -> None:
         """Does it. A defect ends the session that it is about, and nothing else."""
         try:
             self._do(command)
         except Exception:
             log.exception("command %s failed", type(command).__name__)
             if isinstance(command, Command):
-                lane = self._lanes.get(command.address)
+                lane = self._lanes.get(command.key)
                 if lane is not None:
                     self._fail(lane)
                 else:
-                    self._error(command.address, Code.INTERNAL, "a defect of the daemon; its log has more")
+                    self._error(command, Code.INTERNAL, "a defect of the daemon; its log has more")
 
-    def _do(self, command: Command | Gone | WantsStatus | Wake | Stop) -> None:
+    def _do(self, command: Order) -> None:
         if isinstance(command, Command):
             self._do_for_session(command)
         elif isinstance(command, Gone):
-            for address in [each for each in self._lanes if each.identity == command.identity]:
-                lane = self._lanes.pop(address)
+            lane = self._lanes.get(command.key)
+            if lane is not None:
                 self._cancel(lane)
                 lane.stream.end("client_gone")
         elif isinstance(command, WantsStatus):
-            self._reply(
-                Reply(command.identity, self._status(), addresses=tuple(islice(self._lanes, MAX_STATUS_SESSIONS)))
-            )
+            self._reply(StatusReply(command.identity, self._status(), tuple(islice(self._lanes, MAX_STATUS_SESSIONS))))
         elif isinstance(command, Stop) and self._stop_by is None:
             self._stop_by = time.monotonic() + self._settings.drain_s
-            for address, lane in self._lanes.items():
-                self._reply(Reply(address.identity, Credit(session=address.session, frames=0)))
-                lane.stream.inbox.append(Ending("shutting_down"))
+            for key, lane in self._lanes.items():
+                self._reply(Reply(key, Credit(session=lane.stream.opening.session, frames=0)))
+                lane.stream.inbox.append(Ending("shutting_down", may_return=self._store is not None))
 
     def _do_for_session(self, command: Command) -> None:
-        address, item = command.address, command.item
-        if isinstance(item, Open):
-            self._open(address, item)
+        item = command.item
+        if isinstance(item, Opening):
+            self._open(command.key, item)
             return
-        lane = self._lanes.get(address)
-        if lane is None:
-            self._error(address, Code.NO_SESSION, f"session {address.session} is not open")
+        lane = self._lanes.get(command.key)
+        if lane is None or lane.stream.ended:
+            self._error(command, Code.NO_SESSION, "the session has ended")
             return
         if isinstance(item, Close) and item.discard:
             self._cancel(lane)
         lane.stream.put(item)
 
-    def _open(self, address: Address, item: Open) -> None:
-        painter = item.painter or self._settings.painters[0]
-        flow = item.flow or self._settings.flows[0]
+    def _open(self, key: str, opening: Opening) -> None:
         try:
-            self._check_engines(painter, flow)
-            looks = self._room.painters[painter].painter.looks
-
-            def send(message: Message, payloads: Sequence[Any]) -> None:
-                self._reply(Reply(address.identity, message, payloads))
-
-            stream = Stream(item, self._settings, looks, flow, send)
+            lane = self._made(key, opening)
+            if lane.stream.live:
+                width, height = lane.stream.canvas.size
+                self._admission.admit(key, opening.message, width * height, lane.stream.flow)
         except (RefusedError, ProtocolError) as error:
-            self._error(address, error.code, str(error))
+            self._error(Command(key, opening), error.code, str(error))
             return
-        self._lanes[address] = Lane(stream, painter)
-        log.info("session %d of %s: %s opened, %s", address.session, address.identity.hex(), item.client, stream.canvas)
-        self._reply(Reply(address.identity, stream.opened(painter, self._settings.window, SERVER)))
+        self._lanes[key] = lane
+        log.info("session %d: %s opened, %s", opening.message.session, opening.message.client, lane.stream.canvas)
+        opened = lane.stream.opened(key, lane.painter, self._settings.window, opening.linger_s, SERVER)
+        self._reply(Reply(key, opened))
+
+    def _made(self, key: str, opening: Opening) -> Lane:
+        """The lane of a session. Raises RefusedError or ProtocolError if it cannot be as asked."""
+        painter = opening.message.painter or self._settings.painters[0]
+        flow = opening.message.flow or self._settings.flows[0]
+        self._check_engines(painter, flow)
+        looks = self._room.painters[painter].painter.looks
+
+        def send(message: Message, payloads: Sequence[Any]) -> None:
+            self._reply(Reply(key, message, payloads))
+
+        stream = Stream(opening.message, self._settings, looks, flow, send, opening.outlet)
+        least = min((lane.used_s for lane in self._lanes.values()), default=0.0)
+        return Lane(key, stream, painter, opening.linger_s, used_s=least)
 
     def _check_engines(self, painter: str, flow: str) -> None:
-        if len(self._lanes) >= self._settings.max_sessions:
-            raise RefusedError(Code.TOO_MANY_SESSIONS, f"all {self._settings.max_sessions} sessions are taken")
         if painter not in self._room.painters:
             known = ", ".join(self._room.painters)
             raise RefusedError(Code.UNKNOWN_ENGINE, f"this daemon holds no painter {painter!r}; it holds {known}")
@@ -288,9 +384,59 @@ class Driver:
             known = ", ".join(self._settings.flows)
             raise RefusedError(Code.UNKNOWN_ENGINE, f"this daemon holds no flow {flow!r}; it holds {known}")
 
-    def _error(self, address: Address, code: Code, message: str) -> None:
-        error = Error(session=address.session, code=code, retry=RETRY[code], message=message)
-        self._reply(Reply(address.identity, error))
+    def _error(self, command: Command, code: Code, message: str) -> None:
+        item = command.item
+        opening = item.message if isinstance(item, Opening | Arrival) else item
+        index = getattr(opening, "index", None)
+        request = getattr(opening, "request", None)
+        error = Error(
+            session=opening.session, index=index, request=request, code=code, retry=RETRY[code], message=message
+        )
+        self._reply(Reply(command.key, error))
+
+    # On disk
+
+    def restored(self) -> dict[str, Stored]:
+        """The sessions that were taken up again from disk, by key. Before `start`."""
+        if self._store is None:
+            return {}
+        found = {}
+        for key, stored in self._store.load():
+            try:
+                lane = self._made(key, Opening(stored.opening, stored.linger_s, Outlet()))
+                lane.stream.restore(stored.snapshot)
+                lane.stream.last_request = stored.last_request
+            except WarpaintError as error:
+                log.warning("session %d is not taken up again: %s", stored.opening.session, error)
+                continue
+            self._lanes[key] = lane
+            found[key] = stored
+            log.info("session %d is taken up again, after frame %s", stored.opening.session, stored.last_index)
+        return found
+
+    def _store_all(self) -> None:
+        """Has the sessions written down that stand between two frames: every so often, and those that may return."""
+        if self._store is None:
+            return
+        now = time.monotonic()
+        for lane in self._lanes.values():
+            stream = lane.stream
+            due = now - lane.stored_at >= self._settings.snapshot_s or stream.may_return
+            if due and stream.serving is None and stream.last_done is not None:
+                lane.stored_at = now
+                self._store.save(lane.key, self._stored(lane))
+
+    def _stored(self, lane: Lane) -> Stored:
+        stream, state = lane.stream, lane.stream.state()
+        return Stored(
+            stream.opening,
+            lane.linger_s,
+            self._settings.window,
+            stream.last_done,
+            stream.last_request,
+            state.epoch,
+            state=state,
+        )
 
     def _status(self) -> Status:
         return Status(

@@ -5,6 +5,7 @@ Nothing waits here: what a client does not take is kept for it, within its windo
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -18,35 +19,35 @@ from typing import Any
 
 import zmq
 
-from ..proto.errors import RETRY, Code, ProtocolError
+from ..proto.errors import RETRY, Code, ProtocolError, RefusedError
 from ..proto.limits import MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
+    Ack,
     AskStatus,
     Close,
     Closed,
-    Dropped,
     Error,
     Flush,
-    Flushed,
     FrameIn,
     Hold,
     Message,
     Open,
-    Opened,
-    Painted,
     Ping,
     Pong,
     Rekey,
+    Resume,
     Status,
     ToServer,
+    Totals,
     Update,
-    Updated,
 )
 from ..proto.wire import Received, pack, to_server
 from .config import Settings
-from .driver import Address, Command, Driver, Gone, Reply, Request, Stop, WantsStatus
+from .driver import SERVER, Command, Driver, Gone, Opening, Reply, Request, StatusReply, Stop, WantsStatus
 from .engine_room import EngineRoom
+from .line import Line, Outgoing
 from .sockets import RECEIVE_HIGH_WATER, bound, make_router
+from .store import Store
 from .stream import Arrival
 
 log = logging.getLogger(__name__)
@@ -56,19 +57,13 @@ RETRY_SEND_MS = 5
 # Refusals that are kept for a client that does not read; more are forgotten, as such a client breaks every rule.
 MAX_REFUSALS = 1_024
 
+# Randomness of a token, bytes: whoever knows it has the session.
+TOKEN_BYTES = 16
+# A session whose client is gone is looked after so often, milliseconds: `linger_s` is kept to within that.
+LINGER_MS = 250
+
 # Requests that are answered by number.
 Answered = Update | Rekey | Flush | Hold
-
-
-@dataclass(slots=True)
-class Line:
-    """What the gateway knows of a session: its credit, and what its client has not yet taken."""
-
-    window: int = 0  # 0: not yet opened
-    unanswered: int = 0
-    requests: int = 0  # unanswered
-    last_index: int = -1
-    closing: bool = False
 
 
 @dataclass(slots=True)
@@ -76,7 +71,7 @@ class Peer:
     """A connection: its sessions, what is still to be sent to it, in order, and when it was last heard."""
 
     lines: dict[int, Line] = field(default_factory=dict)
-    unsent: deque[Reply] = field(default_factory=deque)
+    unsent: deque[tuple[Line | None, Outgoing]] = field(default_factory=deque)
     refusals: deque[Error] = field(default_factory=deque)  # not yet sent; of no account in any window
     heard: float = field(default_factory=time.monotonic)
 
@@ -84,17 +79,18 @@ class Peer:
 class Gateway:
     """Owner of the sockets. `run` serves until SIGTERM or SIGINT, finishes what is in hand, and returns."""
 
-    def __init__(self, settings: Settings, room: EngineRoom) -> None:
+    def __init__(self, settings: Settings, room: EngineRoom, store: Store | None = None) -> None:
         self._settings = settings
         self._context = zmq.Context()
         self._router = make_router(self._context, heartbeat_s=settings.probe_s)
         self._wake_in, self._wake_out = socket.socketpair()
-        self._replies: deque[Reply] = deque()
+        self._replies: deque[Reply | StatusReply] = deque()
         self._peers: dict[bytes, Peer] = {}
+        self._lines: dict[str, Line] = {}  # by key
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
         self._probed = time.monotonic()
-        self._driver = Driver(settings, room, self._take_reply, self._wake)
+        self._driver = Driver(settings, room, self._take_reply, self._wake, store)
 
     @property
     def addresses(self) -> list[str]:
@@ -113,6 +109,8 @@ class Gateway:
         stdin = self._stdin()
         if stdin is not None:
             poller.register(stdin, zmq.POLLIN)
+        for key, stored in self._driver.restored().items():
+            self._lines[key] = stored.line(key, time.monotonic())
         self._driver.start()
         with self._closing(), self._signals():
             while not self._driver.ended.is_set():
@@ -164,6 +162,8 @@ class Gateway:
             self._status(identity, message)
         elif isinstance(message, Open):
             self._open(identity, message)
+        elif isinstance(message, Resume):
+            self._resume(identity, message)
         elif not isinstance(message, Pong):
             self._in_session(identity, message, received)
 
@@ -186,49 +186,81 @@ class Gateway:
             self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session)
         elif message.session in peer.lines:
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
-        elif len(peer.lines) >= self._settings.max_sessions:
+        elif len(self._lines) >= self._settings.max_sessions and not self._made_room():
             text = f"all {self._settings.max_sessions} sessions are taken"
             self._refuse(identity, Code.TOO_MANY_SESSIONS, text, message.session)
         else:
-            peer.lines[message.session] = Line()
-            self._driver.put(Command(Address(identity, message.session), message))
+            asked = self._settings.linger_s if message.linger_s is None else message.linger_s
+            key = secrets.token_urlsafe(TOKEN_BYTES)
+            line = Line(key, message.session, identity, linger_s=min(asked, self._settings.linger_s))
+            peer.lines[message.session] = self._lines[key] = line
+            self._driver.put(Command(key, Opening(message, line.linger_s, line.outlet)))
 
-    def _in_session(self, identity: bytes, message: Request | FrameIn, received: Received[ToServer]) -> None:
+    def _made_room(self) -> bool:
+        """Ends the session that has waited longest for a client that is gone. False: there is none."""
+        waiting = [line for line in self._lines.values() if line.peer is None]
+        if not waiting:
+            return False
+        self._end_line(min(waiting, key=lambda line: line.lost_at))
+        return True
+
+    def _resume(self, identity: bytes, message: Resume) -> None:
+        line = self._lines.get(message.token)
+        peer = self._peers.setdefault(identity, Peer())
+        if line is None or not line.window:
+            text = "no session waits under this token: it has ended, or its client was gone for too long"
+            self._refuse(identity, Code.UNKNOWN_TOKEN, text, message.session)
+        elif peer.lines.get(message.session, line) is not line:
+            self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
+        else:
+            self._move(line, identity, peer, message)
+
+    def _move(self, line: Line, identity: bytes, peer: Peer, message: Resume) -> None:
+        """The session goes on on this connection; its old one, if it still stands, hears no more of it."""
+        old = self._peers.get(line.peer) if line.peer is not None else None
+        if old is not None and line.peer is not None:
+            moved = Closed(session=line.session, reason="moved", totals=Totals())
+            _detach(old, line)
+            if line.peer != identity:
+                old.unsent.append((None, Outgoing(moved)))
+        resumed = line.resumed(message, identity, SERVER)
+        peer.lines[line.session] = line
+        peer.unsent.append((line, Outgoing(resumed)))
+        peer.unsent.extend((line, each) for each in line.kept)
+        log.info("session %d goes on at %s", line.session, identity.hex())
+
+    def _in_session(self, identity: bytes, message: Request | FrameIn | Ack, received: Received[ToServer]) -> None:
         peer = self._peers.get(identity)
         line = peer.lines.get(message.session) if peer else None
         index, request = getattr(message, "index", None), getattr(message, "request", None)
         if line is None or line.closing:
-            text = f"session {message.session} is not open on this connection"
-            self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
-        elif isinstance(message, FrameIn):
-            self._frame(identity, line, message, received)
-        elif line.requests >= MAX_REQUESTS and not isinstance(message, Close):
-            text = f"more than {MAX_REQUESTS} requests are unanswered"
-            self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session, request=request)
-        else:
-            line.requests += isinstance(message, Answered)
-            line.closing = isinstance(message, Close)
-            self._driver.put(Command(Address(identity, message.session), message))
+            if not isinstance(message, Ack):
+                text = f"session {message.session} is not open on this connection"
+                self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
+            return
+        try:
+            self._take(line, message, received)
+        except RefusedError as error:
+            self._refuse(identity, error.code, str(error), message.session, index, request)
 
-    def _frame(self, identity: bytes, line: Line, message: FrameIn, received: Received[ToServer]) -> None:
-        """Takes a frame, if there is room for it and its number grows."""
-        if self._stopping:
-            self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session, message.index)
-        elif line.unanswered >= line.window:
-            text = f"{line.unanswered} frames are unanswered, of at most {line.window}"
-            self._refuse(identity, Code.WINDOW_OVERRUN, text, message.session, message.index)
-        elif message.index <= line.last_index:
-            text = f"frame numbers must grow: {message.index} came after {line.last_index}"
-            self._refuse(identity, Code.BAD_INDEX, text, message.session, message.index)
+    def _take(self, line: Line, message: Request | FrameIn | Ack, received: Received[ToServer]) -> None:
+        """Takes what a client sends in a session. Raises RefusedError for what cannot be taken."""
+        if isinstance(message, Ack):
+            line.acknowledge(message.seq)
+        elif isinstance(message, FrameIn):
+            if self._stopping:
+                raise RefusedError(Code.SHUTTING_DOWN, "the daemon is stopping")
+            line.take_frame(message)
+            self._driver.put(Command(line.key, Arrival(message, received.payloads[0], time.monotonic())))
         else:
-            line.unanswered += 1
-            line.last_index = message.index
-            arrival = Arrival(message, received.payloads[0], time.monotonic())
-            self._driver.put(Command(Address(identity, message.session), arrival))
+            if isinstance(message, Answered):
+                line.take_request(message.request)
+            line.closing = isinstance(message, Close)
+            self._driver.put(Command(line.key, message))
 
     # Out
 
-    def _take_reply(self, reply: Reply) -> None:
+    def _take_reply(self, reply: Reply | StatusReply) -> None:
         """Called by the driver's thread."""
         self._replies.append(reply)
         self._wake()
@@ -260,22 +292,22 @@ class Gateway:
     def _send_replies(self) -> None:
         while self._replies:
             reply = self._replies.popleft()
-            peer = self._peers.get(reply.identity)
-            if peer is not None:
-                peer.unsent.append(reply)
-            elif isinstance(reply.message, Status):  # belongs to no session; all else is for one that has ended
-                self._answered_status(reply.identity)
-                self._send_or_forget(reply.identity, self._with_unsent(reply))
+            if isinstance(reply, StatusReply):
+                self._reply_status(reply)
+            elif (line := self._lines.get(reply.key)) is not None:  # or its session has ended
+                outgoing = line.outgoing(reply.message, reply.payloads)
+                peer = None if line.peer is None else self._peers.get(line.peer)
+                if peer is not None:
+                    peer.unsent.append((line, outgoing))
         for identity, peer in list(self._peers.items()):
             self._send_unsent(identity, peer)
 
     def _send_unsent(self, identity: bytes, peer: Peer) -> None:
         """Sends in order until the client's connection is full; then its frames stay unanswered, and it must wait."""
         while peer.refusals or peer.unsent:
-            reply = Reply(identity, peer.refusals[0]) if peer.refusals else peer.unsent[0]
-            message = self._with_unsent(reply)
+            line, outgoing = (None, Outgoing(peer.refusals[0])) if peer.refusals else peer.unsent[0]
             try:
-                self._send(identity, message, reply.payloads)
+                self._send(identity, outgoing.message, outgoing.payloads)
             except zmq.Again:
                 return
             except zmq.ZMQError as error:
@@ -287,9 +319,11 @@ class Gateway:
                 peer.refusals.popleft()
                 continue
             peer.unsent.popleft()
-            if isinstance(message, Status):
+            if isinstance(outgoing.message, Status):
                 self._answered_status(identity)
-            _settle(peer, message)
+            if line is not None and line.sent(outgoing):
+                peer.lines.pop(line.session, None)
+                self._lines.pop(line.key, None)
         if not peer.lines:
             self._peers.pop(identity, None)
 
@@ -309,38 +343,54 @@ class Gateway:
             self._lose(identity)
 
     def _lose(self, identity: bytes) -> None:
-        """The connection is gone, and its sessions with it."""
-        if self._peers.pop(identity, None) is not None:
-            log.info("client %s is gone", identity.hex())
-            self._asking.pop(identity, None)
-            self._driver.put(Gone(identity))
+        """The connection is gone. Its sessions wait for their client to come back, as long as they may."""
+        peer = self._peers.pop(identity, None)
+        if peer is None:
+            return
+        log.info("client %s is gone", identity.hex())
+        self._asking.pop(identity, None)
+        for line in peer.lines.values():
+            line.peer, line.lost_at = None, time.monotonic()
+            if not line.linger_s or not line.window:
+                self._end_line(line)
 
-    def _with_unsent(self, reply: Reply) -> Message:
-        """The message; if it is a Status, with what waits here for each session."""
-        status = reply.message
-        if not isinstance(status, Status):
-            return status
-        waiting = Counter(
-            (identity, getattr(each.message, "session", None))
-            for identity, peer in self._peers.items()
-            for each in peer.unsent
-        )
+    def _end_line(self, line: Line) -> None:
+        """Nobody waits for this session any more."""
+        self._lines.pop(line.key, None)
+        self._driver.put(Gone(line.key))
+
+    def _reply_status(self, reply: StatusReply) -> None:
+        """Sends a Status, with what is known here of each session."""
+        lines = [self._lines.get(key) for key in reply.keys]
+        waiting = Counter(line.key for peer in self._peers.values() for line, _ in peer.unsent if line is not None)
         sessions = tuple(
-            each.model_copy(update={"unsent": waiting[address.identity, address.session]})
-            for address, each in zip(reply.addresses, status.sessions, strict=True)
+            each.model_copy(update={"unsent": waiting[key], "connected": line is not None and line.peer is not None})
+            for key, line, each in zip(reply.keys, lines, reply.status.sessions, strict=True)
         )
-        return status.model_copy(update={"sessions": sessions})
+        status = reply.status.model_copy(update={"sessions": sessions})
+        peer = self._peers.get(reply.identity)
+        if peer is not None:
+            peer.unsent.append((None, Outgoing(status)))
+        else:
+            self._answered_status(reply.identity)
+            self._send_or_forget(reply.identity, status)
 
     # Time
 
     def _patience_ms(self) -> int:
         if any(peer.unsent or peer.refusals for peer in self._peers.values()):
             return RETRY_SEND_MS
+        if any(line.peer is None for line in self._lines.values()):
+            return LINGER_MS
         return int(self._settings.probe_s * 1000)
 
     def _probe(self) -> None:
         """Pings clients that have been silent: to one that is gone nothing can be sent, which is how we learn it."""
         now = time.monotonic()
+        for line in [each for each in self._lines.values() if each.peer is None]:
+            if now - line.lost_at > line.linger_s:
+                log.info("the client of session %d has not come back in %g s", line.session, line.linger_s)
+                self._end_line(line)
         if now - self._probed < self._settings.probe_s:
             return
         self._probed = now
@@ -387,17 +437,7 @@ class Gateway:
                     Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
 
 
-def _settle(peer: Peer, message: Message) -> None:
-    """Keeps the accounts of what was sent: an answered frame makes room for another."""
-    session = getattr(message, "session", None)
-    line = None if session is None else peer.lines.get(session)
-    if session is None or line is None:
-        return
-    if isinstance(message, Opened):
-        line.window = message.credit
-    elif isinstance(message, Closed) or (isinstance(message, Error) and not line.window):
-        del peer.lines[session]
-    elif isinstance(message, Painted | Dropped) or (isinstance(message, Error) and message.index is not None):
-        line.unanswered -= 1
-    elif isinstance(message, Updated | Flushed | Error) and getattr(message, "shown_at", None) is None:
-        line.requests -= 1
+def _detach(peer: Peer, line: Line) -> None:
+    """Takes a session from a connection, with what was still to be sent there."""
+    peer.lines = {number: each for number, each in peer.lines.items() if each is not line}
+    peer.unsent = deque((owner, each) for owner, each in peer.unsent if owner is not line)

@@ -168,10 +168,14 @@ class LiveSession:
     # Snapshots
 
     def snapshot(self) -> bytes:
-        """The state between two steps; what is being painted is asked for again. Raises SnapshotError if too large."""
+        """The state between two steps. Raises SnapshotError if it is too large."""
+        return snapshot.dump(self.state())
+
+    def state(self) -> State:
+        """All that the next step depends on; what is being painted is asked for again."""
         now = self._now
         progress = replace(now.progress, rekey=now.progress.rekey or "keyframe" in now.in_flight)
-        return snapshot.dump(State(self.brief, self.size, now.epoch, now.references, progress, now.live))
+        return State(self.brief, self.size, now.epoch, now.references, progress, now.live)
 
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot. Raises SnapshotError; the session is then as before."""

@@ -116,7 +116,11 @@ class Session:
 
     def snapshot(self) -> bytes:
         """The state between two steps. Raises SnapshotError if it is too large."""
-        return snapshot.dump(State(self.brief, self.size, self.epoch, self._references, self._progress))
+        return snapshot.dump(self.state())
+
+    def state(self) -> State:
+        """All that the next step depends on."""
+        return State(self.brief, self.size, self.epoch, self._references, self._progress)
 
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""

@@ -7,16 +7,17 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Frame, Match, Picture
+from ..engines.base import Frame, Match, PaintDone, PaintJob, Picture
+from ..engines.grid import scaled_flow
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
 from ..proto.limits import MAX_REQUESTS, MAX_TEXT
@@ -31,25 +32,37 @@ from ..proto.messages import (
     Hold,
     MapName,
     Message,
+    Notice,
     Open,
     Opened,
     Painted,
     Part,
+    Provenance,
     Rekey,
     RequestKeyframe,
     SessionStatus,
-    Totals,
     Update,
     Updated,
 )
 from ..proto.wire import Payload
-from .asks import Ask, Encode, MatchAsk, Output
+from .accounts import Accounts, Stages
+from .asks import Ask, Encode, MatchAsk, Output, PaintAsk
 from .canvas import plan
 from .codecs import Encoded, make_decoder, make_encoder
 from .config import Settings
+from .line import Outlet
+from .live import LiveSession
+from .recording import Record
 from .session import Session
+from .state import State
 
 log = logging.getLogger(__name__)
+
+# Encodings whose payloads can be read each by itself, so that one which is not needed need not be decoded.
+ALONE = frozenset({"raw", "jpeg", "mjpeg"})
+# A live film sends no more results while so many are on their way: at 30 frames a second, 130 ms of them. A client
+# that is farther away than that gets fewer frames, and one that reads slowly sees none that are older.
+ON_THE_WAY = 4
 
 Buffer = Payload | Picture  # what ZeroMQ takes without a copy
 Send = Callable[[Message, Sequence[Any]], None]
@@ -71,37 +84,29 @@ class Ending:
     """The session is to end, for this reason, when what came before is done."""
 
     reason: Reason
+    may_return: bool = False  # the session is written down, and its client is not told
 
 
-Item = Arrival | Update | Rekey | RequestKeyframe | Flush | Ending
-
-
-@dataclass(slots=True)
-class Stages:
-    """Milliseconds spent in each stage."""
-
-    ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time inside to this stage."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, (time.perf_counter() - began) * 1e3)
-
-    def add(self, name: str, ms: float) -> None:
-        """Adds to a stage."""
-        self.ms[name] = self.ms.get(name, 0.0) + ms
+Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 
 
 class Stream:
-    """A session being served. Raises RefusedError when it cannot be opened as asked."""
+    """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    def __init__(self, opening: Open, settings: Settings, looks: Sequence[str], flow: str, send: Send) -> None:
-        if opening.pacing != "every":
-            raise RefusedError(Code.UNSUPPORTED, f"pacing {opening.pacing!r} is not offered: only 'every'")
+    looks: of its painter. outlet: how many results are on the way to the client.
+    """
+
+    def __init__(
+        self,
+        opening: Open,
+        settings: Settings,
+        looks: Sequence[str],
+        flow: str,
+        send: Send,
+        outlet: Outlet,
+    ) -> None:
+        if opening.pacing == "live" and flow == "none":
+            raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
         source = opening.source
         max_pixels = min(opening.max_pixels or settings.max_pixels, settings.max_pixels)
         self.opening = opening
@@ -113,22 +118,29 @@ class Stream:
         self._latest_brief = self._followed(opening.brief)
         self._decoder = make_decoder(source)
         self._encoder = make_encoder(opening.result, source)
-        self._session = Session(self._latest_brief, self.canvas.size, flow=flow != "none")
+        self.live = opening.pacing == "live"
+        self.last_done: int | None = None  # the index of the last frame that is done
+        self.last_request: int | None = None  # the last that is done
+        self.steps = 0  # frames that went into the session
+        self.may_return = False
+        self._session = _session(opening, self._latest_brief, self.canvas.size, flow)
         self._send = send
+        self._outlet = outlet
+        self._record = _record(opening, settings, self._latest_brief, self.canvas.size)
+        self._holding = False
+        self._still: Picture | None = None  # what is held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
         self._unshown: deque[tuple[int, int]] = deque()  # requests, and the epochs that show them
         self._keyframe_wanted = False
-        self._counts: dict[str, int] = {}
-        self._stages = Stages()
-        self._dropped_at: dict[str, int] = {}
+        self._accounts = Accounts()
         self.serving: Serving | None = None
 
-    def opened(self, painter: str, credit: int, server: str) -> Opened:
+    def opened(self, token: str, painter: str, credit: int, linger_s: float, server: str) -> Opened:
         """The answer to `open`."""
         width, height = self.canvas.size
         return Opened(
             session=self.opening.session,
-            token=secrets.token_urlsafe(16),
+            token=token,
             credit=credit,
             epoch=self._session.epoch,
             painter=painter,
@@ -137,6 +149,7 @@ class Stream:
             width=width,
             height=height,
             server=server,
+            linger_s=linger_s,
         )
 
     # What comes in
@@ -146,23 +159,31 @@ class Stream:
 
         A `close` that discards comes after `discard`, which whoever waits for a painter has to see to.
         """
-        if isinstance(item, Hold):
+        if isinstance(item, Hold) and not self.live:
             self._refuse(Code.UNSUPPORTED, "`hold` stops a live film; in pacing 'every' send no frame", item.request)
         elif isinstance(item, Close):
             self.inbox.append(Ending("asked"))
-        elif isinstance(item, Update | Rekey | Flush) and len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
+        elif isinstance(item, Update | Rekey | Hold | Flush) and len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
             self._refuse(Code.WINDOW_OVERRUN, f"{MAX_REQUESTS} requests wait behind a frame already", item.request)
         elif isinstance(item, Update):
             self._put_update(item)
         else:
             if isinstance(item, Arrival):
-                self._pending[item.message.index] = item
-                self._count("received")
+                self._put_frame(item)
             elif isinstance(item, RequestKeyframe) and self.inbox and isinstance(self.inbox[-1], RequestKeyframe):
                 return  # one is as good as many
-            elif isinstance(item, Rekey):
+            elif isinstance(item, Rekey | Hold):
                 self._send(Updated(session=self.opening.session, request=item.request), ())
             self.inbox.append(item)
+
+    def _put_frame(self, arrival: Arrival) -> None:
+        """Counts a frame. A live film waits with one alone: a newer one takes its place, if it needs no decoding."""
+        self._pending[arrival.message.index] = arrival
+        self._accounts.counts["received"] += 1
+        if self.live and self.opening.source.encoding in ALONE:
+            for older in [each for each in self.inbox if isinstance(each, Arrival)]:
+                self.inbox.remove(older)
+                self._drop(older.message.index, "queue", Code.SUPERSEDED)
 
     def _put_update(self, item: Update) -> None:
         try:
@@ -196,11 +217,17 @@ class Stream:
         """Does one item, asking for engine work as it goes."""
         if isinstance(item, Arrival):
             yield from self._frame(item)
-        elif isinstance(item, Update):
+            return
+        self.last_request = getattr(item, "request", self.last_request)
+        if isinstance(item, Update):
             brief = self._followed(self._session.brief.changed(dict(item.changes)))
             self._unshown.append((item.request, self._session.update(brief)))
+            self._recorded("update", brief)
         elif isinstance(item, Rekey):
             self._unshown.append((item.request, self._session.rekey()))
+            self._recorded("rekey")
+        elif isinstance(item, Hold):
+            self._holding, self._still = item.on, None
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
         elif isinstance(item, Flush):
@@ -208,17 +235,25 @@ class Stream:
             self._send(Flushed(session=self.opening.session, request=item.request), ())
         else:
             yield from self._drained()
-            self.end(item.reason)
+            self.end(item.reason, may_return=item.may_return)
 
-    def end(self, reason: Reason) -> None:
-        """Frees what is held, and says so."""
+    def end(self, reason: Reason, *, may_return: bool = False) -> None:
+        """Frees what is held, and says so; or not, if the session may be taken up again."""
+        self.may_return = may_return
+        self._close(reason)
+        if not may_return:
+            self._send(Closed(session=self.opening.session, reason=reason, totals=self._accounts.totals), ())
+
+    def _close(self, reason: Reason) -> None:
+        """Frees what is held; frames that are not answered yet are dropped."""
         self.ended = True
         why = Code.SHUTTING_DOWN if reason == "shutting_down" else Code.CANCELLED
-        for index in list(self._pending):
+        for index in [] if self.may_return else list(self._pending):  # those are sent again
             self._drop(index, "session", why)
         self._decoder.close()
         self._encoder.close()
-        self._send(Closed(session=self.opening.session, reason=reason, totals=self.totals()), ())
+        if self._record is not None:
+            self._record.close()
 
     def _frame(self, arrival: Arrival) -> Serving:
         index = arrival.message.index
@@ -230,9 +265,22 @@ class Stream:
             self._fail(index, error.code, str(error))
             return
         for tag, picture in pictures:
-            yield from self._paint(tag, picture, stages)
+            if (reason := self._stale(tag)) is not None:
+                self._drop(tag, "queue", reason)
+            else:
+                yield from self._paint(tag, picture, stages)
         if index in self._pending:  # a coded frame that completes no picture
             self._drop(index, "decode", Code.BAD_FRAME)
+
+    def _stale(self, index: int) -> Code | None:
+        """Why a decoded frame of a live film is of no use any more; None: it is."""
+        arrival = self._pending.get(index)
+        if not self.live or arrival is None:
+            return None
+        if any(isinstance(each, Arrival) for each in self.inbox):
+            return Code.SUPERSEDED
+        late = (time.monotonic() - arrival.at) * 1e3 > self.opening.max_delay_ms
+        return Code.LATE if late else None
 
     def _drained(self) -> Serving:
         """Paints and sends what codecs and session still hold back."""
@@ -252,16 +300,33 @@ class Stream:
         if arrival is None:  # answered already, as dropped
             return
         pts = arrival.message.pts * Fraction(*self.opening.source.time_base)
+        with stages.stage("canvas"):
+            frame = self._held(Frame(index, pts, self.canvas.put(picture)))
         try:
-            with stages.stage("canvas"):
-                frame = Frame(index, pts, self.canvas.put(picture))
-            for output in (yield from self._timed(frame, stages)):
-                self._deliver(output, stages)
+            outputs = yield from self._timed(frame, stages)
         except RefusedError as error:
-            self._fail(index, error.code, str(error))
+            outputs = self._instead(frame, error)
         except Exception:
             log.exception("session %d: frame %d", self.opening.session, index)
-            self._fail(index, Code.INTERNAL, "a defect of the daemon; its log has more")
+            outputs = self._instead(frame, RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more"))
+        self.last_done = index
+        for output in outputs:
+            self._deliver(output, stages)
+
+    def _held(self, frame: Frame) -> Frame:
+        """The frame, or while the film is held the picture that is held, at the frame's time."""
+        if not self._holding:
+            return frame
+        self._still = frame.bgr if self._still is None else self._still
+        return replace(frame, bgr=self._still)
+
+    def _instead(self, frame: Frame, error: RefusedError) -> list[Output]:
+        """What goes out for a frame that failed: its error, or if it is live what is seen while nothing is painted."""
+        if isinstance(self._session, LiveSession):
+            self._notice(error.code, str(error))
+            return [self._session.passed(frame)]
+        self._fail(frame.index, error.code, str(error))
+        return []
 
     def _timed(self, frame: Frame, stages: Stages) -> Generator[Ask, Any, list[Output]]:
         """The session's step, with the time in each stage."""
@@ -273,6 +338,8 @@ class Stream:
                     ask = step.send(answer)
             except StopIteration as end:
                 outputs: list[Output] = end.value
+                self.steps += 1
+                self._recorded("step", frame)
                 return outputs
             with stages.stage("encode_features" if isinstance(ask, Encode) else _stage_of(ask)):
                 answer = yield ask
@@ -280,20 +347,23 @@ class Stream:
     # What goes out
 
     def _deliver(self, output: Output, stages: Stages) -> None:
-        arrival = self._pending.pop(output.index)
+        if self.live and self._outlet.waiting >= ON_THE_WAY:
+            self._drop(output.index, "send", Code.SLOW_READER)
+            return
+        arrival = self._pending[output.index]
         try:
             with stages.stage("encode"):
                 picture = self.canvas.take(output.picture)
-                coded = self._encoder.encode(picture, output.index, self._keyframe_wanted)
-            [encoded] = coded
+                [encoded] = self._encoder.encode(picture, output.index, self._keyframe_wanted)
         except (RefusedError, ValueError) as error:
-            self._pending[output.index] = arrival
             self._fail(output.index, Code.ENCODER_FAILED, str(error))
             return
+        del self._pending[output.index]
         self._keyframe_wanted = False
-        self._tally(output, stages)
+        self._outlet.given += 1
         parts, payloads = _maps(output, self.opening.maps)
         message = self._painted(output, arrival, encoded, stages, parts)
+        self._tally(output, stages, message.delay_ms)
         self._send(message, [encoded.data, *payloads])
         while self._unshown and self._unshown[0][1] <= output.epoch:
             request, epoch = self._unshown.popleft()
@@ -303,7 +373,8 @@ class Stream:
     def _painted(
         self, output: Output, arrival: Arrival, encoded: Encoded, stages: Stages, maps: Sequence[Part]
     ) -> Painted:
-        confidence = 1.0 if output.match is None else float(output.match.confidence.mean())
+        sure = 0.0 if output.provenance is Provenance.HELD else 1.0
+        confidence = sure if output.match is None else float(output.match.confidence.mean())
         return Painted(
             session=self.opening.session,
             index=output.index,
@@ -320,18 +391,15 @@ class Stream:
             stages_ms={name: round(ms, 3) for name, ms in stages.ms.items()},
         )
 
-    def _tally(self, output: Output, stages: Stages) -> None:
-        width, height = self.canvas.size
-        self._count("painted")
-        self._count("keyframes", int(output.keyframe))
-        self._count("canvas_pixels", width * height)
-        self._count("painted_pixels", output.painted_pixels)
-        for name, ms in stages.ms.items():
-            self._stages.add(name, ms)
+    def _tally(self, output: Output, stages: Stages, delay_ms: float) -> None:
+        self._accounts.painted(self.canvas.size, stages, delay_ms)
+        if not self.live:  # live, what is painted is counted when it is adopted
+            self._accounts.counts["keyframes"] += output.keyframe
+            self._accounts.counts["painted_pixels"] += output.painted_pixels
 
     def _fail(self, index: int, code: Code, message: str) -> None:
         self._pending.pop(index, None)
-        self._count("failed")
+        self._accounts.counts["failed"] += 1
         error = Error(
             session=self.opening.session, index=index, code=code, retry=RETRY[code], message=message[:MAX_TEXT]
         )
@@ -339,8 +407,7 @@ class Stream:
 
     def _drop(self, index: int, stage: str, reason: Code) -> None:
         arrival = self._pending.pop(index)
-        self._count("dropped")
-        self._dropped_at[stage] = self._dropped_at.get(stage, 0) + 1
+        self._accounts.dropped(stage)
         pts = arrival.message.pts
         self._send(Dropped(session=self.opening.session, index=index, pts=pts, stage=stage, reason=reason), ())
 
@@ -348,18 +415,52 @@ class Stream:
         error = Error(session=self.opening.session, request=request, code=code, retry=RETRY[code], message=message)
         self._send(error, ())
 
+    def _notice(self, code: Code, message: str) -> None:
+        self._send(Notice(session=self.opening.session, code=code, message=message[:MAX_TEXT]), ())
+
+    # What is painted beside a live film
+
+    def take_jobs(self) -> list[PaintAsk]:
+        """What a live film wants painted, after a frame."""
+        return self._session.take_jobs() if isinstance(self._session, LiveSession) else []
+
+    def adopt(self, jobs: Sequence[PaintJob], done: Sequence[PaintDone]) -> None:
+        """Takes in what was painted for a live film, between frames. What failed is told."""
+        if not isinstance(self._session, LiveSession):
+            return
+        self._recorded("adopt", done)
+        if self._session.adopt(done):
+            self._accounts.counts["keyframes"] += jobs[0].holes is None
+            self._accounts.counts["painted_pixels"] += sum(each.frame.bgr[..., 0].size for each in jobs)
+        for each in done:
+            if each.error not in (None, Code.CANCELLED):
+                self._notice(each.error or Code.PAINTER_FAILED, each.why)
+                break
+
+    @property
+    def asked_epoch(self) -> int:
+        """Paintings that a live film asked for before this epoch are of no use any more."""
+        return self._session.asked_epoch if isinstance(self._session, LiveSession) else 0
+
+    def _recorded(self, event: str, value: object = None) -> None:
+        if self._record is not None:
+            self._record.add(event, value)
+
+    # Taking up again
+
+    def state(self) -> State:
+        """All that the session goes on from, between two frames."""
+        return self._session.state()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Goes on from a snapshot. Raises SnapshotError."""
+        self._session.restore(snapshot)
+        self._latest_brief = self._session.brief
+
     # How it does
-
-    def _count(self, name: str, by: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + by
-
-    def totals(self) -> Totals:
-        """What became of the frames so far."""
-        return Totals(**self._counts)
 
     def status(self, painter: str) -> SessionStatus:
         """How the session does. `unsent` is for the gateway to fill in."""
-        totals = self.totals()
         return SessionStatus(
             session=self.opening.session,
             painter=painter,
@@ -370,10 +471,22 @@ class Stream:
             waiting=len(self.inbox),
             unsent=0,
             references_bytes=self._session.nbytes,
-            totals=totals,
-            stages_ms={name: ms / max(1, totals.painted) for name, ms in self._stages.ms.items()},
-            dropped_at=self._dropped_at,
+            delay_ms=self._accounts.mean_delay_ms,
+            totals=self._accounts.totals,
+            stages_ms=self._accounts.mean_ms(),
+            dropped_at=dict(self._accounts.dropped_at),
         )
+
+
+def _record(opening: Open, settings: Settings, brief: Brief, size: tuple[int, int]) -> Record | None:
+    """The record of a live session's events, if the daemon is set up to keep any."""
+    if settings.record_dir is None or opening.pacing != "live":
+        return None
+    return Record(settings.record_dir / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.events", brief, size)
+
+
+def _session(opening: Open, brief: Brief, size: tuple[int, int], flow: str) -> Session | LiveSession:
+    return LiveSession(brief, size) if opening.pacing == "live" else Session(brief, size, flow=flow != "none")
 
 
 def _stage_of(ask: Ask) -> str:
@@ -385,10 +498,11 @@ def _maps(output: Output, names: Sequence[MapName]) -> tuple[list[Part], list[An
     if not names:
         return [], []
     match = output.match or Match.identity(output.hops.shape)
+    h, w = output.holes.shape
     arrays: dict[str, NDArray[Any]] = {
-        "flow": match.flow,
-        "confidence": match.confidence,
-        "hops": output.hops,
+        "flow": scaled_flow(match.flow, (w, h)),
+        "confidence": _resized(match.confidence, (w, h), cv2.INTER_LINEAR),
+        "hops": _resized(output.hops, (w, h), cv2.INTER_NEAREST),
         "holes": output.holes.view(np.uint8),
     }
     parts = [
@@ -396,3 +510,8 @@ def _maps(output: Output, names: Sequence[MapName]) -> tuple[list[Part], list[An
         for name in names
     ]
     return parts, [np.ascontiguousarray(arrays[name]) for name in names]
+
+
+def _resized(array: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    """A map on the canvas (W, H), from the grid that flow is found on."""
+    return array if array.shape[1::-1] == size else cv2.resize(array, size, interpolation=interpolation)

@@ -26,7 +26,7 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture
 def quick_daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon of the test's own, which drops silent clients soon."""
-    with daemon(tmp_path, "--probe-s", "0.2") as running:
+    with daemon(tmp_path, "--probe-s", "0.2", "--linger-s", "0") as running:
         yield running
 
 

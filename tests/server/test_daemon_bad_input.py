@@ -201,7 +201,7 @@ def test_opening_twice_leaves_the_first(wire: Wire) -> None:
         ({"flow": "raft"}, Code.UNKNOWN_ENGINE, ["raft", "dis", "none"]),
         ({"brief": Brief(look="sepia"), "painter": "filters"}, Code.BAD_BRIEF, ["sepia", "strokes", "poster"]),
         ({"brief": Brief(look="poster"), "painter": "identity"}, Code.BAD_BRIEF, ["poster", "identity"]),
-        ({"pacing": "live"}, Code.UNSUPPORTED, ["live", "every"]),
+        ({"pacing": "live", "flow": "none"}, Code.UNSUPPORTED, ["live", "flow"]),
     ],
     ids=["painter", "flow", "look", "look of another painter", "pacing"],
 )

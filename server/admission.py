@@ -1,0 +1,132 @@
+"""Which live sessions can be served in time beside those there are. One that cannot is refused, with what would fit.
+
+A frame's time is in proportion to the pixels of the canvas: measured once for each flow engine on generated pictures,
+and then on the sessions themselves.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from ..engines.base import Frame, PaintDone, Picture
+from ..proto.brief import Brief
+from ..proto.errors import Code, RefusedError
+from ..proto.messages import Open
+from .asks import PaintAsk, Step
+from .engine_room import EngineRoom, FlowRunner
+from .live import LiveSession
+
+log = logging.getLogger(__name__)
+
+# The share of the driver's time that live sessions may be promised: the rest is for codecs, snapshots and other work.
+PROMISED = 0.9
+# Generated pictures for the first measurement: (W, H), so many of them, of which the first few only warm up.
+TRIAL_SIZE = (384, 256)
+TRIAL_FRAMES, TRIAL_WARM_UP = 8, 3
+# A session's own time is believed from so many frames on: two seconds at 30 a second.
+BELIEVED_FRAMES = 60
+
+
+@dataclass(slots=True)
+class Load:
+    """A live session: its canvas in pixels, its flow, the frames a second that it announced, and what it has taken."""
+
+    pixels: int
+    flow: str
+    rate: float | None
+    busy_s: float = 0.0
+    frames: int = 0
+
+
+class Admission:
+    """What the live sessions take of the driver's time. One thread's alone."""
+
+    def __init__(self, room: EngineRoom) -> None:
+        self._room = room
+        self._trials: dict[str, float] = {}  # seconds a pixel, by flow
+        self._loads: dict[str, Load] = {}
+
+    def admit(self, key: str, opening: Open, pixels: int, flow: str) -> None:
+        """Counts a live session in. Raises RefusedError: OVERLOADED, with what would fit."""
+        load = Load(pixels, flow, opening.source.rate)
+        step_s = self._step_s(load)
+        others_s = sum(self._step_s(each) for each in self._loads.values())
+        fits_s = opening.max_delay_ms / 1e3 - others_s
+        if step_s > fits_s:
+            text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
+            raise _overloaded(f"{text}, of max_delay_ms {opening.max_delay_ms:g}", pixels, fits_s / step_s, None)
+        if load.rate is not None:
+            free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
+            if step_s * load.rate > free:
+                text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
+                share = free / (step_s * load.rate)
+                raise _overloaded(f"{text}, and {100 * max(0.0, free):.0f} % are free", pixels, share, load.rate)
+        self._loads[key] = load
+
+    def count(self, key: str, busy_s: float, frames: int) -> None:
+        """Notes what a session has taken so far: seconds, for so many frames."""
+        load = self._loads.get(key)
+        if load is not None:
+            load.busy_s, load.frames = busy_s, frames
+
+    def ended(self, key: str) -> None:
+        """A session has ended."""
+        self._loads.pop(key, None)
+
+    def _step_s(self, load: Load) -> float:
+        """What one frame takes, seconds: as measured, of the session itself if it is known."""
+        if load.frames >= BELIEVED_FRAMES:
+            return load.busy_s / load.frames
+        known = [each for each in self._loads.values() if each.flow == load.flow and each.frames >= BELIEVED_FRAMES]
+        measured = [each.busy_s / each.frames / each.pixels for each in known]
+        return load.pixels * max([self._trial(load.flow), *measured])
+
+    def _trial(self, flow: str) -> float:
+        if flow not in self._trials:
+            self._trials[flow] = _tried(self._room.flows[flow])
+            log.info("a live frame takes %.1f ms a megapixel with %s", 1e9 * self._trials[flow], flow)
+        return self._trials[flow]
+
+
+def _overloaded(text: str, pixels: int, share: float, rate: float | None) -> RefusedError:
+    if share <= 0:
+        return RefusedError(Code.OVERLOADED, f"{text}: nothing fits until one of them ends")
+    fits = f"max_pixels {int(pixels * share):d}"
+    if rate is not None:
+        fits += f", or {rate * share:.1f} frames a second,"
+    return RefusedError(Code.OVERLOADED, f"{text}: {fits} would fit")
+
+
+def _tried(runner: FlowRunner) -> float:
+    """Seconds a pixel that a live frame takes, with two references, on generated pictures. 0 if the engine fails."""
+    width, height = TRIAL_SIZE
+    noise = np.random.default_rng(0).integers(0, 255, (height // 8 + 8, width // 8 + 8, 3), np.uint8)
+    ground = cv2.resize(noise, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+    session = LiveSession(Brief(cut_detection=False), TRIAL_SIZE)
+    times = []
+    for index in range(TRIAL_FRAMES):
+        picture: Picture = np.ascontiguousarray(ground[2 * index : 2 * index + height, index : index + width])
+        began = time.perf_counter()
+        try:
+            _answered(session.step(Frame(index, Fraction(index, 30), picture)), runner)
+        except RefusedError:
+            return 0.0
+        times.append(time.perf_counter() - began)
+        for ask in session.take_jobs():
+            session.adopt([PaintDone(job.id, job.epoch, job.frame.bgr) for job in ask.jobs])
+    return float(np.median(times[TRIAL_WARM_UP:])) / (width * height)
+
+
+def _answered(step: Step, runner: FlowRunner) -> None:
+    answer: object = None
+    while True:
+        try:
+            ask = step.send(answer)
+        except StopIteration:
+            return
+        if not isinstance(ask, PaintAsk):  # a live session never asks for paint
+            [answer] = runner.answer([ask])

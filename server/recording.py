@@ -1,0 +1,129 @@
+"""The events of a live session, written down as they happen, and played again to the same output, bit for bit.
+
+A file is a stream of MessagePack maps: what the session began with, then one map an event. Frames are kept as they
+are, so a second of 768x512 at 30 frames a second is 35 MB: for finding a defect, not for keeping.
+"""
+
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+import numpy as np
+
+from ..engines.base import FlowEngine, Frame, PaintDone
+from ..proto.brief import Brief
+from ..proto.errors import Code, WarpaintError
+from .asks import Encode, Output
+from .live import LiveSession
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+
+class RecordError(WarpaintError):
+    """A file that is no record of this version."""
+
+
+class Record:
+    """A record being written. If it cannot be, that is logged once, and the session goes on without."""
+
+    def __init__(self, path: Path, brief: Brief, size: tuple[int, int]) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            log.warning("%s cannot be written: %s", path, error)
+        self._write({"version": VERSION, "brief": brief.model_dump(), "size": size})
+
+    def add(self, event: str, value: Any = None) -> None:
+        """One more event: `step` with its Frame, `adopt` with its PaintDones, `update` with its Brief, `rekey`."""
+        self._write({"event": event, "value": _plain(value)})
+
+    def close(self) -> None:
+        """Ends the record."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, plain: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(msgpack.packb(plain))
+        except OSError as error:
+            log.warning("%s is not written further: %s", self._path, error)
+            self._file = None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Frame):
+        return {"index": value.index, "pts": value.pts.as_integer_ratio(), "bgr": _picture(value.bgr)}
+    if isinstance(value, Brief):
+        return value.model_dump()
+    return None if value is None else [_plain_done(each) for each in value]
+
+
+def _plain_done(done: PaintDone) -> dict[str, Any]:
+    image = None if done.image is None else _picture(done.image)
+    return {"id": done.id, "epoch": done.epoch, "image": image, "error": done.error}
+
+
+def _picture(picture: Any) -> dict[str, Any]:
+    return {"shape": picture.shape, "data": np.ascontiguousarray(picture).tobytes()}
+
+
+def replay(path: Path, flow: FlowEngine) -> Iterator[Output]:
+    """The outputs of a recorded session, its flow found anew. Raises RecordError for a file that is no record."""
+    with path.open("rb") as file:
+        events = msgpack.Unpacker(file, max_buffer_size=0)
+        try:
+            head = next(events)
+            if head["version"] != VERSION:
+                raise RecordError(f"{path} has version {head['version']!r}; this is version {VERSION}")
+            session = LiveSession(Brief.model_validate(head["brief"]), tuple(head["size"]))
+            for each in events:
+                yield from _played(session, each["event"], each["value"], flow)
+        except (StopIteration, ValueError, TypeError, KeyError) as error:
+            raise RecordError(f"{path} is no record of a session: {type(error).__name__}: {error}") from error
+
+
+def _played(session: LiveSession, event: str, value: Any, flow: FlowEngine) -> Sequence[Output]:
+    if event == "step":
+        frame = Frame(value["index"], Fraction(*value["pts"]), _read_picture(value["bgr"]))
+        outputs = _answered(session.step(frame), flow)
+        session.take_jobs()
+        return outputs
+    if event == "adopt":
+        session.adopt([_read_done(each) for each in value])
+    elif event == "update":
+        session.update(Brief.model_validate(value))
+    elif event == "rekey":
+        session.rekey()
+    else:
+        raise ValueError(f"an event {event!r}")
+    return ()
+
+
+def _answered(step: Generator[Any, Any, list[Output]], flow: FlowEngine) -> list[Output]:
+    answer: Any = None
+    while True:
+        try:
+            ask = step.send(answer)
+        except StopIteration as end:
+            outputs: list[Output] = end.value
+            return outputs
+        answer = flow.encode(ask.pictures) if isinstance(ask, Encode) else flow.match([ask.request])[0]
+
+
+def _read_done(plain: Any) -> PaintDone:
+    image = None if plain["image"] is None else _read_picture(plain["image"])
+    return PaintDone(plain["id"], plain["epoch"], image, error=None if plain["error"] is None else Code(plain["error"]))
+
+
+def _read_picture(plain: Any) -> Any:
+    return np.frombuffer(plain["data"], np.uint8).reshape(plain["shape"])
