@@ -16,7 +16,7 @@ from .cores import available, budget, limit_threads
 from .engine_room import EngineRoom
 from .gateway import Gateway
 from .isolation import start_painters, wait_for
-from .logs import log_to_stderr
+from .logs import fill_standard_descriptors, log_to_stderr
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
 FAILED, MISUSED = 1, 2
@@ -43,6 +43,7 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> None:
+    fill_standard_descriptors()
     log_to_stderr(settings.log_level.upper())
     with ExitStack() as held:
         try:

@@ -210,6 +210,7 @@ class IsolatedPainter:
         except (DiedError, GivenUpError, RefusedError) as error:
             if unwanted():
                 return containment.failed(jobs, Code.CANCELLED, f"the painter {self._name!r} was told to stop")
+            log.error("%s", error)
             return containment.failed(jobs, Code.PAINTER_FAILED, str(error))
 
     def interrupt(self) -> None:
@@ -271,7 +272,7 @@ def start_painters(names: Iterable[str], held: ExitStack, *, isolated: bool, thr
     The processes load the painters meanwhile, all at once. Raises RefusedError: UNKNOWN_ENGINE, or OSError.
     """
     painters: dict[str, Painter] = {}
-    for name in names:
+    for name in dict.fromkeys(names):
         if isolated and name not in LIGHT_PAINTERS:
             painters[name] = painter = IsolatedPainter(name, threads)
             held.callback(painter.close)

@@ -33,7 +33,7 @@ def main() -> None:
     """Paints until the daemon is gone."""
     wanted = _parser().parse_args()
     _behave(wanted.log_level)
-    channel = Channel(_own_socket(wanted.socket), Tray(wanted.tray))
+    channel = _channel(wanted.socket, wanted.tray)
     listener = Listener(channel)
     try:
         painter = load_painter(wanted.name)
@@ -65,10 +65,11 @@ def _behave(log_level: int) -> None:
     log_to_stderr(log_level)
 
 
-def _own_socket(descriptor: int) -> socket.socket:
-    """The socket, which no process that the painter starts shall hold: the daemon waits for its end."""
-    os.set_inheritable(descriptor, False)
-    return socket.socket(fileno=descriptor)
+def _channel(connection: int, tray: int) -> Channel:
+    """The conversation. No process that the painter starts shall hold it: its end is how the daemon learns of ours."""
+    for descriptor in (connection, tray):
+        os.set_inheritable(descriptor, False)
+    return Channel(socket.socket(fileno=connection), Tray(tray))
 
 
 class Listener:

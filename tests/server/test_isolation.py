@@ -231,7 +231,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(name: str, why: str) -
 
 def test_light_painters_need_no_process_and_the_others_load_side_by_side() -> None:
     with ExitStack() as held:
-        made = start_painters(["identity", "filters"], held, isolated=True, threads=1)
+        made = start_painters(["identity", "filters", "filters"], held, isolated=True, threads=1)
         wait_for(made)
         assert [type(each) for each in made.values()] == [Identity, IsolatedPainter]
         assert len(psutil.Process().children()) == 1
@@ -422,6 +422,18 @@ def test_a_daemon_stays_as_it_is_after_twenty_restarts(tmp_path: Path) -> None:
         assert kinds.count(Painted) == 43
         assert before[1] == 1
         assert held(running.process.pid) == before
+
+
+def test_a_daemon_whose_stderr_is_closed_has_painters_all_the_same(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m warpaint.server --painters filters --bind ipc://{tmp_path}/warpaint.sock 2>&-"
+    running = subprocess.Popen(["sh", "-c", f"exec {command}"], stdout=subprocess.PIPE, text=True)
+    with running, Wire(f"ipc://{tmp_path}/warpaint.sock") as wire:
+        assert running.stdout is not None
+        assert "listens" in running.stdout.readline()
+        wire.open(Source(width=32, height=16), flow="none")
+        wire.frame(0, picture().tobytes())
+        assert wire.expect(Painted).index == 0
+        running.terminate()
 
 
 def test_a_process_that_nobody_started_says_what_it_needs() -> None:
