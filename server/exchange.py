@@ -173,11 +173,12 @@ def taken_done(tray: Tray, jobs: Sequence[PaintJob], plain: Sequence[dict[str, A
 
 
 def _taken_done(tray: Tray, job: PaintJob, plain: dict[str, Any]) -> PaintDone:
+    memory = _taken_bytes(tray, plain["memory"])
     if plain["error"] is not None:
-        return PaintDone(job.id, job.epoch, None, error=Code(plain["error"]), why=plain["why"])
+        return PaintDone(job.id, job.epoch, None, memory, Code(plain["error"]), plain["why"])
     image = np.empty(job.frame.bgr.shape, np.uint8)
     tray.read_into(image, plain["image"])
-    return PaintDone(job.id, job.epoch, image, memory=_taken_bytes(tray, plain["memory"]))
+    return PaintDone(job.id, job.epoch, image, memory)
 
 
 def _laid_array(tray: Tray, array: NDArray[Any]) -> dict[str, Any]:
