@@ -35,6 +35,10 @@ def _dis() -> FlowEngine:
 PAINTERS: dict[str, Callable[[], Painter]] = {"filters": _filters, "identity": _identity}
 FLOWS: dict[str, Callable[[], FlowEngine]] = {"dis": _dis}
 
+# Painters that do nothing but hand on what they are given: carrying pictures to another process and back would be all
+# the work that there is. Named here, not by the painter: whoever takes long must not be able to say that it does not.
+LIGHT_PAINTERS = frozenset({"identity"})
+
 
 def load_painter(name: str) -> Painter:
     """The painter of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""

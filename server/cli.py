@@ -2,18 +2,21 @@
 
 import logging
 import sys
+from contextlib import ExitStack
 
-import cv2
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from .. import __version__
-from ..engines.registry import load_flow, load_painter
+from ..engines.registry import load_flow
 from ..proto.brief import explain
 from ..proto.errors import RefusedError
 from .config import Settings, default_file, load_settings, parser
+from .cores import available, budget, limit_threads
 from .engine_room import EngineRoom
 from .gateway import Gateway
+from .isolation import start_painters, wait_for
+from .logs import fill_standard_descriptors, log_to_stderr
 from .store import Store
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
@@ -41,25 +44,37 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    cv2.setNumThreads(settings.opencv_threads or cv2.getNumberOfCPUs())
-    try:
-        painters = {name: load_painter(name) for name in settings.painters}
-        flows = {name: load_flow(name) for name in settings.flows if name != "none"}
-        room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
-        store = None if settings.state_dir is None else Store(settings.state_dir)
-        gateway = Gateway(settings, room, store)
-        gateway.bind()
-    except (RefusedError, OSError) as error:
-        _exit(FAILED, str(error))
-    for address in gateway.addresses:
-        sys.stdout.write(f"warpaintd listens on {address}\n")
-    sys.stdout.flush()
-    gateway.run()
-    room.close()
-    if store is not None:
-        store.close(settings.drain_s)
+    fill_standard_descriptors()
+    log_to_stderr(settings.log_level.upper())
+    with ExitStack() as held:
+        try:
+            gateway = _started(settings, held)
+        except (RefusedError, OSError) as error:
+            _exit(FAILED, str(error))
+        for address in gateway.addresses:
+            sys.stdout.write(f"warpaintd listens on {address}\n")
+        sys.stdout.flush()
+        gateway.run()
     log.info("ended")
+
+
+def _started(settings: Settings, held: ExitStack) -> Gateway:
+    """The daemon, ready to run; `held` ends what it was made of. The painters' processes load beside the flows."""
+    cores = budget(available(), opencv_threads=settings.opencv_threads, painter_threads=settings.painter_threads)
+    isolated = settings.isolation == "process"
+    painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter)
+    flows = {name: load_flow(name) for name in settings.flows if name != "none"}
+    wait_for(painters)
+    limit_threads(opencv=cores.daemon, torch=cores.painter)
+    room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
+    held.callback(room.close)
+    store = None
+    if settings.state_dir is not None:
+        store = Store(settings.state_dir)
+        held.callback(store.close, settings.drain_s)
+    gateway = Gateway(settings, room, store)
+    gateway.bind()
+    return gateway
 
 
 def _exit(code: int, message: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import textwrap
 import tomllib
 from collections.abc import Sequence
@@ -102,8 +103,18 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, Interval(ge=0, le=3_600)] = Field(
         10.0, description="How long the frames in hand may take after SIGTERM, in seconds."
     )
+    isolation: str = Field(
+        "process",
+        pattern="^(process|thread)$",
+        description="Where painters paint: each in a process of its own, or in a thread of the daemon's. Python in a "
+        "thread holds up the frames of all sessions, and a painter that crashes there ends the daemon; a process costs "
+        "some 60 MB, and two milliseconds a picture.",
+    )
     opencv_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
-        0, description="Threads that OpenCV may use for one call; 0: one a core."
+        0, description="Threads of one OpenCV call of the daemon's own, for flow and warping; 0: one a core, at most 8."
+    )
+    painter_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
+        0, description="Threads that each painter's process may compute with; 0: half as many as there are cores."
     )
     until_stdin_closes: bool = Field(
         False, description="End when standard input closes: for a program that starts a daemon of its own."
@@ -167,6 +178,11 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
         return FromFile(_cli_settings_source=flags(args=list(arguments)))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
+
+
+def environment_of_a_child() -> dict[str, str]:
+    """The environment for a Python process that finds the modules that this one finds."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)}
 
 
 def default_file() -> str:

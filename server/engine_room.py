@@ -1,7 +1,8 @@
 """Runs the engines for the sessions, and contains them: whatever an engine does becomes an answer or a RefusedError.
 
 Flow runs in the caller's thread. Each painter has a thread of its own, so that a slow one holds up its own sessions
-alone; one that does not come back in time is left behind, with its thread, for a new thread.
+alone; one that does not come back in time is left behind, with its thread, for a new thread. A painter in a process of
+its own is interrupted instead.
 """
 
 import logging
@@ -10,20 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engines.base import Features, FlowEngine, Match, PaintDone, Painter, PaintJob
 from ..proto.errors import Code, RefusedError
 from ..proto.limits import MAX_INTEGER
 from ..proto.messages import EngineStatus
+from . import containment
 from .asks import Encode, FlowAsk, MatchAsk, PaintAsk
 
-T = TypeVar("T", bound=np.generic)
 A = TypeVar("A")
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,17 @@ class Usage:
         return 1e3 * self.seconds / self.calls if self.calls else 0.0
 
 
+@runtime_checkable
+class Stoppable(Protocol):
+    """A painter that need not be left behind: other threads may make it come back."""
+
+    def interrupt(self) -> None:
+        """Makes the call under way, which is cancelled, come back now."""
+
+    def close(self) -> None:
+        """Makes the call under way come back, and lets go of what the painter holds. It paints no more."""
+
+
 @dataclass(slots=True, eq=False)
 class Painting:
     """Jobs under way at a painter. `done` holds one result a job once `finished` is set."""
@@ -57,6 +68,16 @@ class Painting:
     done: list[PaintDone] = field(default_factory=list)
     finished: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    _settling: threading.Lock = field(default_factory=threading.Lock)
+
+    def settle(self, done: list[PaintDone]) -> bool:
+        """Finishes with these results. False: it has others already, as the first ones count."""
+        with self._settling:
+            if self.finished.is_set():
+                return False
+            self.done = done
+            self.finished.set()
+            return True
 
 
 class PainterThread:
@@ -83,11 +104,15 @@ class PainterThread:
         left.put(None)
         for painting in waiting:
             self._work.put(painting)
+        if isinstance(self.painter, Stoppable):
+            self.painter.interrupt()
         self._start()
 
     def close(self) -> None:
-        """Lets the thread end after what is under way."""
+        """Lets the thread end after what is under way; a painter that can be stopped, at once."""
         self._work.put(None)
+        if isinstance(self.painter, Stoppable):
+            self.painter.close()
 
     def _start(self) -> None:
         # A daemon thread: a painter that hangs must not keep the process from ending.
@@ -96,70 +121,15 @@ class PainterThread:
     def _run(self, work: "queue.SimpleQueue[Painting | None]") -> None:
         while (painting := work.get()) is not None:
             painting.began = began = time.monotonic()
-            done = _paint(self.name, self.painter, painting)
+            done = self._paint(painting)
             self.usage.add(time.monotonic() - began)
-            painting.done = done
-            painting.finished.set()
+            painting.settle(done)
             painting.on_finished()
 
-
-def _paint(name: str, painter: Painter, painting: Painting) -> list[PaintDone]:
-    if painting.cancelled.is_set():
-        return [_failed(job, Code.CANCELLED, "the session ended first") for job in painting.jobs]
-    jobs = [_read_only(job) for job in painting.jobs]
-    try:
-        done = painter.paint(jobs, painting.cancelled.is_set)
-        if not isinstance(done, list) or len(done) != len(jobs):
-            raise TypeError(f"it gave {_kind(done)} for {len(jobs)} jobs, not a list of as many PaintDone")
-        return [_checked(name, job, each) for job, each in zip(jobs, done, strict=True)]
-    except BaseException as error:  # SystemExit too would end the thread; the traceback goes to the log alone
-        log.exception("painter %s failed", name)
-        why = f"the painter {name!r} failed: {type(error).__name__}: {error}"
-        return [_failed(job, Code.PAINTER_FAILED, why) for job in jobs]
-
-
-def _kind(value: object) -> str:
-    return f"a list of {len(value)}" if isinstance(value, list) else type(value).__name__
-
-
-def _read_only(job: PaintJob) -> PaintJob:
-    """The job with arrays that cannot be written to: they are the session's own."""
-
-    def locked(array: NDArray[T]) -> NDArray[T]:
-        view = array.view()
-        view.flags.writeable = False
-        return view
-
-    return replace(
-        job,
-        frame=replace(job.frame, bgr=locked(job.frame.bgr)),
-        canvas=None if job.canvas is None else locked(job.canvas),
-        holes=None if job.holes is None else locked(job.holes),
-    )
-
-
-def _checked(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
-    if not isinstance(done, PaintDone) or done.id != job.id:
-        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave no PaintDone of job {job.id}")
-    if done.error is not None:
-        return _checked_error(name, job, done)
-    expected = job.frame.bgr.shape
-    image = done.image
-    if not isinstance(image, np.ndarray) or image.shape != expected or image.dtype != np.uint8:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not uint8 {expected}")
-    return done
-
-
-def _checked_error(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
-    if done.error not in tuple(Code) or not isinstance(done.why, str):
-        got = f"the error {done.error!r:.60}, {done.why!r:.200}"
-        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not a Code and a sentence")
-    return done
-
-
-def _failed(job: PaintJob, code: Code, why: str) -> PaintDone:
-    return PaintDone(job.id, job.epoch, None, error=code, why=why)
+    def _paint(self, painting: Painting) -> list[PaintDone]:
+        if painting.cancelled.is_set():
+            return containment.failed(painting.jobs, Code.CANCELLED, "the session ended first")
+        return containment.paint(self.name, self.painter, painting.jobs, painting.cancelled.is_set)
 
 
 class FlowRunner:
@@ -240,11 +210,11 @@ class EngineRoom:
         began = painting.began
         if painting.finished.is_set() or began is None or time.monotonic() - began < self._paint_timeout_s:
             return False
-        log.error("painter %s took longer than %g s: left behind", painter, self._paint_timeout_s)
-        painting.cancelled.set()
         why = f"the painter {painter!r} took longer than {self._paint_timeout_s:g} s"
-        painting.done = [_failed(job, Code.PAINTER_TIMEOUT, why) for job in painting.jobs]
-        self.painters[painter].leave_behind()
+        painting.cancelled.set()
+        if painting.settle(containment.failed(painting.jobs, Code.PAINTER_TIMEOUT, why)):
+            log.error("%s: given up", why)
+            self.painters[painter].leave_behind()
         return True
 
     def status(self) -> tuple[EngineStatus, ...]:
@@ -254,6 +224,6 @@ class EngineRoom:
         return (*painters, *flows)
 
     def close(self) -> None:
-        """Lets the painters' threads end."""
+        """Lets the painters' threads end, and ends their processes."""
         for painter in self.painters.values():
             painter.close()

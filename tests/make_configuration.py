@@ -82,6 +82,8 @@ def allowed(schema: dict[str, Any]) -> str:
         return "`true`, `false`"
     if schema["type"] == "array":
         return f"a list, {schema['minItems']} or more"
+    if schema.get("format") == "path":
+        return "a folder"
     if schema["type"] == "string":
         return f"{schema.get('minLength', 0)} to {schema['maxLength']} characters"
     kind = "integer, " if schema["type"] == "integer" else ""

@@ -48,11 +48,12 @@ UNSAFE_CALLS = {"eval", "exec"}
 
 # The environment is read here, in these words, and nowhere else.
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+CHILDS_ENVIRONMENT = "os.environ | {'PYTHONPATH': os.pathsep.join((str(Path(each).absolute()) for each in sys.path))}"
 DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
 ENVIRONMENT = {
     "client/local_daemon.py": [DEFAULT_ADDRESS],
     "client/painting.py": [DEFAULT_ADDRESS],
-    "server/config.py": [DEFAULT_ADDRESS],
+    "server/config.py": [CHILDS_ENVIRONMENT, DEFAULT_ADDRESS],
 }
 
 
@@ -211,9 +212,10 @@ def test_heavy_packages_are_imported_by_a_backend_that_is_asked_for() -> None:
             {"av", "cv2", "numpy", "zmq", "warpaint.engines", "warpaint.server", "warpaint.client"},
         ),
         ("warpaint.client.cli", {"warpaint.engines", "warpaint.server"}),
+        ("warpaint.server.painter_process", {"av", "cv2", "pydantic_settings", "zmq", "warpaint.client"}),
         ("warpaint.server.cli", {"rich", "warpaint.client", "warpaint.engines.painters.strokes"}),
     ],
-    ids=["proto", "client", "server"],
+    ids=["proto", "client", "painter", "server"],
 )
 def test_what_is_loaded(imported: str, absent: set[str]) -> None:
     code = f"import sys, {imported}; print(*sys.modules)"

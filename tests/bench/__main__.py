@@ -9,9 +9,15 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 
-from bench import memory, session, steadiness, wire
+from bench import isolation, memory, session, steadiness, wire
 
-BENCHES = {"wire": wire.run, "session": session.run, "memory": memory.run, "steadiness": steadiness.run}
+BENCHES = {
+    "wire": wire.run,
+    "session": session.run,
+    "isolation": isolation.run,
+    "memory": memory.run,
+    "steadiness": steadiness.run,
+}
 
 
 def main() -> None:

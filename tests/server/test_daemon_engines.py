@@ -19,7 +19,7 @@ SOURCE = Source(width=SIZE[0], height=SIZE[1])
 TIMEOUT_S = 0.5
 
 PAINTERS = ["Negative", "Raises", "WrongShape", "Floats", "Nothing", "WritesIntoInput", "FailsNow", "Slow"]
-PAINTERS += ["MakesUpAnError", "SaysTooMuch", "OfAnotherJob", "Exits", "MarksTopLeft"]
+PAINTERS += ["MakesUpAnError", "SaysTooMuch", "OfAnotherJob", "Exits", "MarksTopLeft", "NotNumbers", "MemoryOfText"]
 FLOWS = ["Still", "RaisesInEncode", "RaisesNowAndThen", "TooFew", "WrongShape", "NoMatch", "NotNumbers"]
 
 
@@ -31,9 +31,14 @@ def flow(name: str) -> str:
     return f"flows_under_test:{name}"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+ISOLATIONS = ["thread", "process"]
+
+
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def running(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """Wherever painters paint, all of this is the same."""
     flags = {
+        "--isolation": request.param,
         "--painters": ",".join(["filters", "identity", "swap", *map(painter, PAINTERS)]),
         "--flows": ",".join(["dis", "none", *map(flow, FLOWS)]),
         "--paint-timeout-s": str(TIMEOUT_S),
@@ -110,6 +115,8 @@ def test_a_painter_that_is_an_entry_point_is_found_by_its_name(wire: Wire) -> No
         ("SaysTooMuch", "out of paint"),
         ("OfAnotherJob", "no PaintDone of job"),
         ("Exits", "SystemExit"),
+        ("NotNumbers", "float32"),
+        ("MemoryOfText", "a memory of str"),
     ],
 )
 def test_what_a_painter_does_wrong_fails_the_frame_and_the_session_goes_on(
@@ -226,8 +233,11 @@ def test_two_sessions_of_one_painter_take_turns(running: Daemon) -> None:
     ],
     ids=lambda value: value[1].partition(":")[2] or value[1] if value[0].startswith("--") else "",
 )
-def test_a_daemon_without_its_engines_does_not_start(tmp_path: Path, flags: list[str], reasons: list[str]) -> None:
-    ends = ["--until-stdin-closes", "--bind", f"ipc://{tmp_path}/warpaint.sock"]
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_a_daemon_without_its_engines_does_not_start(
+    tmp_path: Path, flags: list[str], reasons: list[str], isolation: str
+) -> None:
+    ends = ["--until-stdin-closes", "--bind", f"ipc://{tmp_path}/warpaint.sock", "--isolation", isolation]
     code, said = not_started(tmp_path, *flags, *ends)
     assert [reason for reason in reasons if reason not in said] == []
     assert code == 1

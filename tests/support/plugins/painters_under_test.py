@@ -1,12 +1,17 @@
 """Third-party painters that inherit nothing of ours: one behaves, the others do not."""
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from warpaint.engines.base import PaintDone, PaintJob
+from warpaint.proto.errors import Code
 
 
 class _Painter:
@@ -48,6 +53,11 @@ class WrongShape(_Painter):
 class Floats(_Painter):
     def picture(self, job: PaintJob) -> Any:
         return job.frame.bgr / 255.0
+
+
+class NotNumbers(_Painter):
+    def picture(self, job: PaintJob) -> Any:
+        return np.full(job.frame.bgr.shape, np.nan, np.float32)
 
 
 class Nothing(_Painter):
@@ -128,3 +138,153 @@ class Exits(_Painter):
 
     def picture(self, job: PaintJob) -> Any:
         raise SystemExit(3)
+
+
+class BusyInPython(_Painter):
+    """Keeps the interpreter to itself for a while over each picture; it stops when it is told to."""
+
+    busy_s = float(os.environ.get("WARPAINT_TEST_BUSY_S", "2.0"))
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        until = time.monotonic() + self.busy_s * len(jobs)
+        while time.monotonic() < until and not cancelled():
+            sum(range(1_000))
+        if cancelled():
+            return [PaintDone(job.id, job.epoch, None, error=Code.CANCELLED, why="told to stop") for job in jobs]
+        return super().paint(jobs, cancelled)
+
+    def picture(self, job: PaintJob) -> Any:
+        return 255 - job.frame.bgr
+
+
+class DoesNotStop(_Painter):
+    """Keeps the interpreter to itself for longer than any test, whatever it is told."""
+
+    def picture(self, job: PaintJob) -> Any:
+        while True:
+            sum(range(1_000))
+
+
+class ExitsAtOnce(_Painter):
+    """Ends its process, without a word, at every third job."""
+
+    count = 0
+
+    def picture(self, job: PaintJob) -> Any:
+        self.count += 1
+        if self.count % 3 == 0:
+            os._exit(3)
+        return 255 - job.frame.bgr
+
+
+class KillsItself(_Painter):
+    """As if the machine had run out of memory, at every third job."""
+
+    count = 0
+
+    def picture(self, job: PaintJob) -> Any:
+        self.count += 1
+        if self.count % 3 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 255 - job.frame.bgr
+
+
+class Prints(_Painter):
+    """Talks, in Python and below it."""
+
+    def picture(self, job: PaintJob) -> Any:
+        sys.stdout.write("printed by Python\n")
+        os.write(1, b"printed by a library\n")
+        return 255 - job.frame.bgr
+
+
+class Remembers(_Painter):
+    """Keeps the first frame that it is given, and shows it ever after; it counts in its memory."""
+
+    nbytes = 7
+    first: Any = None
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        if self.first is None:
+            self.first = jobs[0].frame.bgr
+        self.nbytes += 1
+        return [PaintDone(job.id, job.epoch, self.first, memory=(job.memory or b"") + b".") for job in jobs]
+
+
+class MemoryOfText(_Painter):
+    """Gives a memory that is none."""
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        return [PaintDone(job.id, job.epoch, job.frame.bgr, memory="blue") for job in jobs]  # type: ignore[arg-type]
+
+
+class SaysHalfALetter(_Painter):
+    """Its complaint is no text that UTF-8 can write."""
+
+    def picture(self, job: PaintJob) -> Any:
+        raise RuntimeError("\ud800 out of paint")
+
+
+class ShowsItsJob(_Painter):
+    """Fails with all that it was given, in a sentence."""
+
+    def picture(self, job: PaintJob) -> Any:
+        canvas, holes = (0 if each is None else each.sum() for each in (job.canvas, job.holes))
+        given = (job.id, job.epoch, job.frame.index, job.frame.pts, job.seed, job.origin, job.size, job.memory)
+        raise RuntimeError(f"{given} {job.brief.prompt} {job.frame.bgr.sum()} {canvas} {holes}")
+
+
+class ShowsItsProcess(_Painter):
+    """Fails with what it sees of its process."""
+
+    def __init__(self) -> None:
+        import cv2
+
+        self.threads = cv2.getNumThreads
+
+    def picture(self, job: PaintJob) -> Any:
+        fds = [str(Path(f"/proc/self/fd/{each}").readlink()) for each in ("0", "1", "2")]
+        raise RuntimeError(f"pid {os.getpid()} nice {os.nice(0)} threads {self.threads()} {fds}")
+
+
+class CannotBeMadeAgain(_Painter):
+    """Is made once in all, and dies at its first job. What it was made in is told by a file."""
+
+    def __init__(self) -> None:
+        made = Path(os.environ["WARPAINT_TEST_MADE"])
+        if made.exists():
+            raise RuntimeError("no weights any more")
+        made.touch()
+
+    def picture(self, job: PaintJob) -> Any:
+        os._exit(3)
+
+
+class LoadsForLong(_Painter):
+    """Takes a second to load when it is made again, and dies at its first job."""
+
+    def __init__(self) -> None:
+        made = Path(os.environ["WARPAINT_TEST_MADE"])
+        self.again = made.exists()
+        if self.again:
+            time.sleep(1.0)
+        made.touch()
+
+    def picture(self, job: PaintJob) -> Any:
+        if not self.again:
+            os._exit(3)
+        return 255 - job.frame.bgr
+
+
+class LeavesAProcess(_Painter):
+    """Begins a process that lives on with copies of all descriptors, and dies."""
+
+    def picture(self, job: PaintJob) -> Any:
+        if os.fork() == 0:
+            time.sleep(5.0)
+        os._exit(3)
+
+
+class DiesWhenLoaded(_Painter):
+    def __init__(self) -> None:
+        os._exit(3)

@@ -1,0 +1,83 @@
+"""A painter contained: whatever it does, each of its jobs has one result, a picture that fits or an error.
+
+The daemon's own process and the processes of painters use the same, so that the same sentences come of it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines.base import PaintDone, Painter, PaintJob
+from ..proto.errors import Code
+
+T = TypeVar("T", bound=np.generic)
+
+log = logging.getLogger(__name__)
+
+
+def paint(name: str, painter: Painter, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+    """One result a job, in order: an image that is uint8 and has the shape of the job's frame, or an error and why."""
+    try:
+        done = painter.paint([_read_only(job) for job in jobs], cancelled)
+        if not isinstance(done, list) or len(done) != len(jobs):
+            raise TypeError(f"it gave {_kind(done)} for {len(jobs)} jobs, not a list of as many PaintDone")
+        return [_checked(name, job, each) for job, each in zip(jobs, done, strict=True)]
+    except BaseException as error:  # SystemExit too would end the thread; the traceback goes to the log alone
+        log.exception("painter %s failed", name)
+        return failed(jobs, Code.PAINTER_FAILED, f"the painter {name!r} failed: {type(error).__name__}: {error}")
+
+
+def failed(jobs: Sequence[PaintJob], code: Code, why: str) -> list[PaintDone]:
+    """The same error for each of the jobs."""
+    return [_failed(job, code, why) for job in jobs]
+
+
+def _failed(job: PaintJob, code: Code, why: str) -> PaintDone:
+    return PaintDone(job.id, job.epoch, None, error=code, why=why)
+
+
+def _kind(value: object) -> str:
+    return f"a list of {len(value)}" if isinstance(value, list) else type(value).__name__
+
+
+def _read_only(job: PaintJob) -> PaintJob:
+    """The job with arrays that cannot be written to: they are the session's own."""
+
+    def locked(array: NDArray[T]) -> NDArray[T]:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    return replace(
+        job,
+        frame=replace(job.frame, bgr=locked(job.frame.bgr)),
+        canvas=None if job.canvas is None else locked(job.canvas),
+        holes=None if job.holes is None else locked(job.holes),
+    )
+
+
+def _checked(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
+    if not isinstance(done, PaintDone) or done.id != job.id:
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave no PaintDone of job {job.id}")
+    if not isinstance(done.memory, bytes | None):
+        got = type(done.memory).__name__
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave a memory of {got}, not bytes")
+    if done.error is not None:
+        return _checked_error(name, job, done)
+    expected = job.frame.bgr.shape
+    image = done.image
+    if not isinstance(image, np.ndarray) or image.shape != expected or image.dtype != np.uint8:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not uint8 {expected}")
+    return done
+
+
+def _checked_error(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
+    if done.error not in tuple(Code) or not isinstance(done.why, str):
+        got = f"the error {done.error!r:.60}, {done.why!r:.200}"
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not a Code and a sentence")
+    return done
