@@ -3,14 +3,16 @@
 A pixel that no reference explains is a hole. Nothing here knows about time or sessions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from . import workers
 from .base import Confidence, Flow, Hops, Mask, Match, Picture
 from .grid import inside, pixel_grid, scaled_flow
 
@@ -28,7 +30,7 @@ NEXT_TO_NOTHING = 0.02
 # Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.
 PAINT_INTERPOLATION = cv2.INTER_CUBIC
 
-# Side of the tiles, pixels, in which a lower layer is resampled or left out: large enough that the calls do not cost.
+# Side of the tiles, pixels, in which a lower layer is resampled or left out: smaller ones save less than they cost.
 TILE_PX = 32
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
@@ -71,27 +73,46 @@ class Composition:
         return cls(paint, np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
 
 
-def compose(layers: Sequence[Layer], *, threshold: float, max_hops: int, feather: int) -> Composition:
+def compose(
+    layers: Sequence[Layer], *, threshold: float, max_hops: int, feather: int, under_holes: bool = True
+) -> Composition:
     """The layers laid over each other, the first on top, each resampled once along its match. At least one layer.
 
     threshold: the confidence at which a pixel is half trusted. Each layer takes its share of what those above it left
     open; hops are those of the largest share. Holes grow by `feather` pixels, so that the seam of a repaint lies on
-    pixels that are sure. What no layer explains and has more than max_hops is a hole, however small.
+    pixels that are sure. What no layer explains and has more than max_hops is a hole, however small. under_holes:
+    whether lower layers are resampled inside holes as well; not, where something else will be seen there.
     """
-    top = layers[0]
-    share, hops = _claim(top, threshold, max_hops)
-    paint = warped(top.paint, top.match.flow)
-    total = largest = share
+    shares, hops, total = _shares(layers, threshold, max_hops)
+    shape = layers[0].paint.shape
+    holes = _holes(total, hops > max_hops, shape, feather)
+    seen = shares if under_holes else [shares[0], *(_without(share, holes) for share in shares[1:])]
+    size = shape[1], shape[0]
+    fields = workers.each(lambda pair: _field(*pair, size), list(zip(layers, seen, strict=True)))
+    bands = workers.each(lambda band: _laid(fields, band), _bands(shape[0]))
+    return Composition(np.concatenate(bands) if len(bands) > 1 else bands[0], hops, holes)
+
+
+def _shares(layers: Sequence[Layer], threshold: float, max_hops: int) -> tuple[list[Weight], Hops, Weight]:
+    """Each layer's share of each pixel, the hops of the largest, and the shares together: [h, w] each."""
+    share, hops = _claim(layers[0], threshold, max_hops)
+    shares, total, largest = [share], share, share
     for number, layer in enumerate(layers[1:], start=2):
         trusted, after = _claim(layer, threshold, max_hops)
         share = (1 - total) * trusted
         if number == len(layers):
             share = np.maximum(share, NEXT_TO_NOTHING - total)
-        _lay_under(paint, total, layer, share)
         hops = np.where(share > largest, after, hops)
         largest = np.maximum(largest, share)
         total = total + share
-    return Composition(paint, hops, _holes(total, hops > max_hops, paint.shape, feather))
+        shares.append(share)
+    return shares, hops, total
+
+
+def _without(share: Weight, holes: Mask) -> Weight:
+    h, w = share.shape
+    inside = cv2.resize(holes.view(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)
+    return np.where(inside, np.float32(0), share)
 
 
 def _claim(layer: Layer, threshold: float, max_hops: int) -> tuple[Weight, Hops]:
@@ -114,41 +135,67 @@ def hops_after(hops: Hops, flow: Flow) -> Hops:
     return after
 
 
-def warped(paint: Picture, flow: Flow) -> Picture:
-    """The paint [H, W, 3] resampled along a flow, which may be on a coarser grid."""
-    h, w = paint.shape[:2]
-    return cv2.remap(paint, _places(flow, (w, h)), None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A layer on the canvas: its paint, where each pixel is seen in it [H, W, 2], and its share [H, W]."""
+
+    paint: Picture
+    places: Flow
+    share: Weight
 
 
-def _places(flow: Flow, size: tuple[int, int]) -> Flow:
-    """Where each pixel of the canvas (W, H) is seen in the reference: [H, W, 2]."""
-    return cv2.add(scaled_flow(flow, size), pixel_grid(*size))
+def _field(layer: Layer, share: Weight, size: tuple[int, int]) -> _Field:
+    share = cv2.resize(np.where(share < NOT_SEEN, np.float32(0), share), size, interpolation=cv2.INTER_LINEAR)
+    return _Field(layer.paint, cv2.add(scaled_flow(layer.match.flow, size), pixel_grid(*size)), share)
 
 
-def _lay_under(paint: Picture, total: Weight, layer: Layer, share: Weight) -> None:
-    """Lays a layer into the paint, in place, by its share [h, w] beside the total of those above it.
+def _bands(height: int) -> list[slice]:
+    """The lines of the canvas in as many bands as there are threads to compose them, each of whole tiles."""
+    tiles = -(-height // TILE_PX)
+    ends = [round(tiles * part / workers.count()) * TILE_PX for part in range(workers.count() + 1)]
+    return [slice(start, min(end, height)) for start, end in pairwise(ends) if start < min(end, height)]
 
-    Only in tiles where it has a share: a lower layer shows here and there, and resampling is what costs.
+
+def _laid(fields: Sequence[_Field], band: slice) -> Picture:
+    """A band of the picture: the first layer resampled, and the others laid under it."""
+    paint = _resampled(fields[0].paint, fields[0].places[band])
+    above = fields[0].share[band]
+    for field in fields[1:]:
+        _lay_under(paint, field, above, band)
+        above = above + field.share[band]
+    return paint
+
+
+def _lay_under(paint: Picture, field: _Field, above: Weight, band: slice) -> None:
+    """Lays a layer into a band, in place, by its share beside that of all those above it.
+
+    Only in strips where it has a share: a lower layer shows here and there, and resampling is what costs.
     """
-    h, w = paint.shape[:2]
-    places = _places(layer.match.flow, (w, h))
-    share, total = (cv2.resize(each, (w, h), interpolation=cv2.INTER_LINEAR) for each in (share, total))
-    for tile in _tiles(w, h):
-        if cv2.minMaxLoc(share[tile])[1] > NOT_SEEN:
-            below = cv2.remap(layer.paint, places[tile], None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
-            paint[tile] = cv2.blendLinear(
-                np.ascontiguousarray(paint[tile]), below, *(np.ascontiguousarray(each[tile]) for each in (total, share))
-            )
+    share, places = field.share[band], field.places[band]
+    for strip in _strips(share):
+        weights = np.ascontiguousarray(above[strip]), np.ascontiguousarray(share[strip])
+        below = _resampled(field.paint, places[strip])
+        paint[strip] = cv2.blendLinear(np.ascontiguousarray(paint[strip]), below, *weights)
 
 
-@lru_cache(maxsize=8)
-def _tiles(width: int, height: int) -> tuple[tuple[slice, slice], ...]:
-    """The tiles of a canvas, as indices."""
-    return tuple(
-        (slice(y, y + TILE_PX), slice(x, x + TILE_PX))
-        for y in range(0, height, TILE_PX)
-        for x in range(0, width, TILE_PX)
-    )
+def _resampled(paint: Picture, places: Flow) -> Picture:
+    return cv2.remap(paint, places, None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _strips(share: Weight) -> list[tuple[slice, slice]]:
+    """Strips of TILE_PX lines that hold all pixels with a share, as indices."""
+    h, w = share.shape
+    rows, columns = -(-h // TILE_PX), -(-w // TILE_PX)
+    there = cv2.resize(share, (columns, rows), interpolation=cv2.INTER_AREA) > 0
+    ys, xs = np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1)
+    strips = []
+    for row in np.flatnonzero(there.any(axis=1)):
+        ends = np.flatnonzero(np.diff(np.pad(there[row].view(np.int8), 1)))
+        strips += [
+            (slice(int(ys[row]), math.ceil(ys[row + 1])), slice(int(xs[first]), math.ceil(xs[last])))
+            for first, last in ends.reshape(-1, 2)
+        ]
+    return strips
 
 
 def trust(confidence: Confidence, threshold: float) -> Weight:

@@ -37,8 +37,13 @@ def fill(paint: Picture, raw: Picture, holes: Mask) -> None:
 
 
 def _window(holes: Mask) -> tuple[slice, slice] | None:
-    """The box that holds all holes and something of what is around them, as an index."""
+    """The box that holds all holes and something of what is around them, in whole cells of the tone, as an index."""
     x, y, w, h = cv2.boundingRect(holes.view(np.uint8))
     if not w:
         return None
-    return slice(max(0, y - RIM_PX), y + h + RIM_PX), slice(max(0, x - RIM_PX), x + w + RIM_PX)
+
+    def span(start: int, length: int) -> slice:
+        first, end = max(0, start - RIM_PX) // TONE_SCALE, -(-(start + length + RIM_PX) // TONE_SCALE)
+        return slice(first * TONE_SCALE, end * TONE_SCALE)
+
+    return span(y, h), span(x, w)

@@ -57,10 +57,11 @@ def scaled_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     h, w = flow.shape[:2]
     if (w, h) == size:
         return flow
-    resized = cv2.resize(flow, size, interpolation=cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR)
-    resized[..., 0] *= np.float32(size[0] / w)  # in place, a channel at a time: cv2.multiply takes ten times as long
-    resized[..., 1] *= np.float32(size[1] / h)
-    return resized
+    enlarged = size[0] > w
+    scaled = flow.copy() if enlarged else cv2.resize(flow, size, interpolation=cv2.INTER_AREA)
+    scaled[..., 0] *= np.float32(size[0] / w)  # on the smaller of the two; cv2.multiply takes ten times as long
+    scaled[..., 1] *= np.float32(size[1] / h)
+    return cv2.resize(scaled, size, interpolation=cv2.INTER_LINEAR) if enlarged else scaled
 
 
 def spread(values: NDArray[np.float32], known: Mask, *, scale: int) -> NDArray[np.float32]:

@@ -233,7 +233,7 @@ def _composed(frame: Frame, references: References, matches: Matches, fade: floa
     """What the references explain, its holes filled. Filled pixels have the most hops: no later frame trusts them."""
     if "keyframe" not in references:
         return None
-    composition = rolling.composed(references, matches, fade, brief)
+    composition = rolling.composed(references, matches, fade, brief, under_holes=False)
     if not composition.holes.any():
         return composition
     fill(composition.paint, frame.bgr, composition.holes)

@@ -127,7 +127,9 @@ def coarse(flow: Flow) -> Flow:
     return scaled_flow(flow, (max(1, w // GUESS_SCALE), max(1, h // GUESS_SCALE)))
 
 
-def composed(references: References, matches: Matches, fade: float, brief: Brief) -> Composition:
+def composed(
+    references: References, matches: Matches, fade: float, brief: Brief, *, under_holes: bool = True
+) -> Composition:
     """The references warped to this frame and laid over each other.
 
     While a keyframe fades in, it lies on top by as much as it has come in, and once more below the one before it,
@@ -141,7 +143,13 @@ def composed(references: References, matches: Matches, fade: float, brief: Brief
         for name, gain in order
         if name in references
     ]
-    return compose(layers, threshold=brief.confidence, max_hops=brief.max_hops, feather=brief.feather)
+    return compose(
+        layers,
+        threshold=brief.confidence,
+        max_hops=brief.max_hops,
+        feather=brief.feather,
+        under_holes=under_holes,
+    )
 
 
 def faded(pts: Fraction, since: Fraction, last_pts: Fraction, brief: Brief) -> float:

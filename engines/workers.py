@@ -1,0 +1,41 @@
+"""Threads of this process that share work on one frame: OpenCV lets go of the interpreter's lock while it computes.
+
+Work is cut where its parts do not touch, so the result is the same bits with any number of threads. That is better
+than OpenCV's own threads for the small grids of live flow, which it cuts too fine: it is then to use one.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_pool: ThreadPoolExecutor | None = None
+_threads = 1
+
+
+def use(threads: int) -> None:
+    """Works with so many threads from now on, the caller's among them."""
+    global _pool, _threads
+    if _pool is not None:
+        _pool.shutdown()
+    _threads = threads
+    _pool = ThreadPoolExecutor(threads - 1, "worker") if threads > 1 else None
+
+
+def count() -> int:
+    """How many parts of work are worth making: one a thread."""
+    return _threads
+
+
+def each(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """The function's results for the items, in order; the first one is computed by the caller's own thread.
+
+    Not to be called from within a function that it runs: the threads might then wait for each other.
+    """
+    pool = _pool
+    if pool is None or len(items) < 2:
+        return [function(item) for item in items]
+    others = [pool.submit(function, item) for item in items[1:]]
+    return [function(items[0]), *(other.result() for other in others)]
