@@ -168,6 +168,7 @@ class AsyncClient(ClientBase[AsyncSession]):
                     until = next(steps)
                 except StopIteration as end:
                     result: T = end.value
+                    self._wake()  # whoever waits to push may: a result less waits to be taken
                     return result
                 await self._sleep(until)
         finally:
@@ -178,8 +179,9 @@ class AsyncClient(ClientBase[AsyncSession]):
         """Waits until something comes, or something is to be done."""
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.add(sleeper)
-        deadline = min(self._connection.deadline, math.inf if until is None else until)
         try:
+            self._pump()  # says what is to be answered; and what has come wakes this sleeper too
+            deadline = min(self._connection.deadline, math.inf if until is None else until)
             await asyncio.wait([sleeper], timeout=max(0.0, deadline - time.monotonic()))
         finally:
             self._sleepers.discard(sleeper)

@@ -118,7 +118,7 @@ class SessionBase:
         return conversation.opened
 
     def _enter(self) -> Steps[None]:
-        if self._wishes.source is not None:
+        if self._conversation is None and self._wishes.source is not None:
             yield from self._open(self._wishes.source)
 
     def _ready(self, frame: Frame) -> Steps[Conversation]:

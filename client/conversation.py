@@ -163,8 +163,9 @@ class Conversation:
     def frame(self, pts: int, payload: Any) -> int:
         """The index of a frame that was sent; in `live` also of one that was dropped, for want of credit or connection.
 
-        Raises RefusedError in `every` when there is no credit for it.
+        Raises RefusedError in `every` when there is no credit for it, DaemonGone when the session is being closed.
         """
+        self._check_open()
         if not self.live and not self.may_send:
             raise RefusedError(Code.WINDOW_OVERRUN, f"{self.unanswered} frames are unanswered, of {self.window}")
         message = FrameIn(session=self.opening.session, index=self.next_index, pts=pts)
@@ -357,7 +358,13 @@ class Conversation:
 
     # Owing
 
+    def _check_open(self) -> None:
+        """Raises DaemonGone if `close` was sent: what comes after it is for no session."""
+        if self._closing is not None:
+            raise DaemonGone("the session is being closed")
+
     def _ask(self, message: Request) -> int:
+        self._check_open()
         self._requests = message.request
         self._owe(Owed(message))
         for answers in (self.refused, self.updated):
