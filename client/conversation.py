@@ -301,6 +301,8 @@ class Conversation:
 
     def _resumed(self, message: Resumed) -> None:
         """Sends again what did not arrive, in order; what is neither that nor still to come is lost."""
+        if self.away_since is None:
+            return  # said twice: nothing may be sent twice
         self.away_since, self.window = None, message.credit
         last_index = -1 if message.last_index is None else message.last_index
         pending = set(message.pending)
