@@ -12,7 +12,6 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, TypeVar
@@ -63,7 +62,7 @@ class AsyncSession(SessionBase):
 
     async def results(self, *, wait: bool = True) -> AsyncIterator[PaintedImage]:
         """What is painted: what is there, or with `wait` all that is still unanswered; as Session.results has it."""
-        while (painted := await self._run(self._next(wait=wait))) is not None:
+        while (painted := await self._taken(self._next(wait=wait))) is not None:
             yield painted
 
     async def paint(
@@ -73,13 +72,13 @@ class AsyncSession(SessionBase):
         pusher = asyncio.create_task(self._push_all(frames, rate))
         pusher.add_done_callback(lambda _: self._client._wake())
         try:
-            while (painted := await self._run(self._next_or(pusher))) is not None:
+            while (painted := await self._taken(self._next_or(pusher))) is not None:
                 yield painted
             await pusher
         finally:
             pusher.cancel()
-            with suppress(asyncio.CancelledError, Exception):  # told above, or not wanted any more
-                await pusher
+            await asyncio.wait([pusher])
+            _ = pusher.cancelled() or pusher.exception()  # told above, or not wanted any more
 
     async def update(self, **changes: Any) -> int:
         """Changes some fields of the Brief; the number of the request. Raises RefusedError, with what is allowed."""
@@ -105,6 +104,13 @@ class AsyncSession(SessionBase):
     async def close(self) -> Totals | None:
         """Ends the session when the frames in hand are painted; what became of them."""
         return await self._run(self._close())
+
+    async def _taken(self, steps: Steps[PaintedImage | None]) -> PaintedImage | None:
+        """A result; and word of it to whoever waits to push until there are fewer."""
+        painted = await self._run(steps)
+        if self._conversation is not None and len(self._conversation.results) == self._conversation.window:
+            self._client._wake()
+        return painted
 
     async def _push_all(self, frames: Iterable[Frame] | AsyncIterable[Frame], rate: float | Fraction | None) -> None:
         number = 0
@@ -143,12 +149,9 @@ class AsyncClient(ClientBase[AsyncSession]):
 
     async def close(self) -> None:
         """Lets go of the connection; sessions still open end with it."""
-        if self._loop is not None and not self._link.closed:
-            for each in self._link.descriptors:
-                self._loop.remove_reader(each)
-        self._link.watch = self._link.unwatch = lambda _: None  # the loop belongs to this thread
-        await asyncio.to_thread(self._link.close)
+        self._link.hang_up()
         self._wake()
+        await asyncio.to_thread(self._link.close)  # waits for the last words to leave
 
     async def ping(self, timeout_s: float = PATIENCE_S, *, may_be_starting: bool = False) -> None:
         """Returns when the daemon has answered. Raises DaemonGone after timeout_s, or at once where nobody listens."""
@@ -168,7 +171,6 @@ class AsyncClient(ClientBase[AsyncSession]):
                     until = next(steps)
                 except StopIteration as end:
                     result: T = end.value
-                    self._wake()  # whoever waits to push may: a result less waits to be taken
                     return result
                 await self._sleep(until)
         finally:
@@ -191,13 +193,13 @@ class AsyncClient(ClientBase[AsyncSession]):
         """Has the loop take what comes, whoever waits."""
         if self._link.closed:
             raise DaemonGone("the client is closed")
-        if self._loop is not None:
-            return
-        self._loop = loop = asyncio.get_running_loop()
-        self._link.watch = lambda descriptor: loop.add_reader(descriptor, self._pump)
-        self._link.unwatch = loop.remove_reader
-        for each in self._link.descriptors:
-            self._link.watch(each)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._link.watch = lambda descriptor: loop.add_reader(descriptor, self._pump)
+            self._link.unwatch = loop.remove_reader
+            for each in self._link.descriptors:
+                self._link.watch(each)
 
     def _pump(self) -> None:
         if not self._link.closed and self._link.pump():

@@ -56,6 +56,7 @@ class SessionBase:
         self._connection = connection
         self._wishes = wishes
         self._conversation: Conversation | None = None
+        self._is_opening = False
 
     @property
     def brief(self) -> Brief:
@@ -108,9 +109,13 @@ class SessionBase:
         return updated.shown_at if updated else None
 
     def _open(self, source: Source) -> Steps[Opened]:
-        if self._is_open:
+        if self._is_open or self._is_opening:
             raise ValueError("the session is open already")
-        conversation = yield from self._connection.begin(self._wishes.opening(source))
+        self._is_opening = True
+        try:
+            conversation = yield from self._connection.begin(self._wishes.opening(source))
+        finally:
+            self._is_opening = False
         if conversation.opened is None:
             raise DaemonGone("the session was not opened")
         self._conversation = conversation
@@ -122,7 +127,9 @@ class SessionBase:
             yield from self._open(self._wishes.source)
 
     def _ready(self, frame: Frame) -> Steps[Conversation]:
-        """The conversation; opened for frames like this one, if it is not open."""
+        """The conversation; opened for frames like this one, if it is not open, and nobody else opens it."""
+        while self._is_opening:
+            yield None
         if self._conversation is None:
             yield from self._open(self._wishes.source or source_of(frame))
         return self._active

@@ -207,6 +207,10 @@ class Connection:
         for conversation in list(self._conversations.values()):
             self.abandon(conversation)
 
+    def end(self, why: str) -> None:
+        """Nothing more will come."""
+        self._broken = why
+
     # Inside
 
     def _send(self, message: Message, payloads: Sequence[Any] = ()) -> None:

@@ -48,6 +48,7 @@ class Link:
         self.connection = Connection(self.address, time.monotonic(), reconnect_s=reconnect_s)
         self.watch: Callable[[int], object] = _look_away
         self.unwatch: Callable[[int], object] = _look_away
+        self.closed = False
         self._context = zmq.Context()
         try:
             self._connect()
@@ -60,18 +61,19 @@ class Link:
         """Of the sockets there are; readable when `pump` has something to do."""
         return [int(each.getsockopt(zmq.FD)) for each in (self.socket, self.monitor)]
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._context.closed
-
-    def close(self) -> None:
-        """Ends the sessions, as far as that can still be said, and lets go of the sockets."""
+    def hang_up(self) -> None:
+        """Ends the sessions, as far as that can still be said, and lets go of the sockets. Does not wait."""
         if self.closed:
             return
         self.connection.abandon_all()
         self._flush()
         self._disconnect(LAST_WORDS_MS)
+        self.closed = True
+        self.connection.end("the client is closed")
+
+    def close(self) -> None:
+        """Hangs up, and waits for the last words to leave."""
+        self.hang_up()
         self._context.term()
 
     def _connect(self) -> None:

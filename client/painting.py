@@ -62,9 +62,11 @@ class Session(SessionBase):
     def push(self, frame: Frame, pts: int) -> int:
         """The index of a frame that was sent. In pacing `every` it waits until the daemon takes it; in `live` never.
 
-        frame: an array of the source's format, or its payload. pts: in units of the source's time base. The array
-        must not be changed before its result has come: should the connection be lost, it is sent again. In `live` a
-        frame for which there is no credit, or no connection, is dropped at once, and told in `drops`.
+        The first one opens the session, and waits for that. In `live` a frame for which there is no credit, or no
+        connection, is dropped at once, and told in `drops`.
+
+        frame: an array of the source's format, or its payload. It must not be changed before its result has come:
+        should the connection be lost, it is sent again. pts: in units of the source's time base.
         """
         return self._run(self._push(frame, pts))
 

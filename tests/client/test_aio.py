@@ -305,6 +305,55 @@ def test_live(router: Router) -> None:
     in_loop(live())
 
 
+def test_whoever_waits_is_told_that_the_client_closes(router: Router) -> None:
+    router.paints = False
+
+    async def close() -> None:
+        client = AsyncClient(router.address)
+        session = client.session()
+        await session.push(picture(0), 0)
+        waiting = asyncio.create_task(indices(session))
+        await asyncio.sleep(0.05)
+        await client.close()
+        with pytest.raises(DaemonGone, match="the client is closed"):
+            await waiting
+
+    in_loop(close())
+
+
+def test_two_tasks_may_push_the_first_frames(router: Router) -> None:
+    async def push() -> None:
+        async with AsyncClient(router.address) as client, client.session() as session:
+            assert sorted(await asyncio.gather(*(session.push(picture(0), 0) for _ in range(4)))) == [0, 1, 2, 3]
+            assert await indices(session) == [0, 1, 2, 3]
+        assert len(router.sittings) == 1
+
+    in_loop(push())
+
+
+def test_paint_that_is_cancelled_ends_its_task(router: Router) -> None:
+    async def forever() -> AsyncIterator[NDArray[np.uint8]]:
+        while True:
+            yield picture(0)
+            await asyncio.sleep(0)
+
+    async def use_up(session: AsyncSession) -> None:
+        async for _ in session.paint(forever()):
+            pass
+
+    async def cancel() -> None:
+        async with AsyncClient(router.address) as client, client.session() as session:
+            before = asyncio.all_tasks()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(use_up(session), 0.2)
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == before
+            await indices(session)
+            assert await session.push(picture(0), 0) > 0
+
+    in_loop(cancel())
+
+
 def test_a_closed_client_says_so(router: Router) -> None:
     async def close() -> None:
         async with AsyncClient(router.address) as client:
