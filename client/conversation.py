@@ -1,7 +1,7 @@
 """A session's side of the conversation, without sockets: what may be sent, and what that which comes in means.
 
-It survives its connection. What was sent and not yet answered is kept, so that after a loss it can be sent again,
-counted as lost, or waited for: SPEC.md, "Coming back".
+It survives its connection. What was sent and not yet answered is kept in a ledger, so that after a loss it can be sent
+again, counted as lost, or waited for: SPEC.md, "Coming back".
 """
 
 import logging
@@ -38,6 +38,7 @@ from ..proto.messages import (
 )
 from ..proto.wire import Payload
 from .errors import DaemonGone, raised_for
+from .ledger import Ledger, Owed, Request
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,6 @@ MAX_NOTICES = 100
 # Requests whose answers are remembered, the newest: somebody who turns a knob asks again and again for hours.
 MAX_REMEMBERED = 1_000
 
-Request = Update | Rekey | Hold | Flush
 Send = Callable[[Message, Sequence[Any]], None]
 
 
@@ -79,15 +79,6 @@ class Drop:
 
 
 @dataclass(slots=True)
-class Owed:
-    """What was sent, or is to be sent once there is a connection, and is not answered yet."""
-
-    message: FrameIn | Request
-    payloads: tuple[Any, ...] = ()
-    lost: bool = False  # no answer will come
-
-
-@dataclass(slots=True)
 class Conversation:
     """One session. Its methods hand what is to be sent to `send`; `receive` takes each message that belongs to it.
 
@@ -110,7 +101,7 @@ class Conversation:
     dropped: Counter[tuple[str, Code]] = field(default_factory=Counter)  # by stage and reason
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=MAX_NOTICES))
     away_since: float | None = None  # when the connection was lost; None: it stands, and the session is on it
-    _owed: dict[tuple[str, int], Owed] = field(default_factory=dict)  # in the order of sending
+    _ledger: Ledger = field(default_factory=Ledger)
     _closing: Close | None = None
     _resume_due: bool = False
     _seq: int = 0  # of the last answer that was received
@@ -137,7 +128,7 @@ class Conversation:
     @property
     def unanswered(self) -> int:
         """Frames sent and not yet answered."""
-        return sum(isinstance(each.message, FrameIn) for each in self._owed.values())
+        return self._ledger.frames
 
     @property
     def may_send(self) -> bool:
@@ -259,10 +250,10 @@ class Conversation:
         elif isinstance(message, Credit):
             self.window = message.frames
         elif isinstance(message, Updated):
-            self._settled(message.request)
+            self._ledger.request(message.request)
             self.updated[message.request] = message
         elif isinstance(message, Flushed):
-            self._settled(message.request)
+            self._ledger.request(message.request)
             self.flushed.add(message.request)
         elif isinstance(message, Notice):
             log.warning("session %d: %s: %s", self.opening.session, message.code, message.message)
@@ -278,7 +269,7 @@ class Conversation:
             self._answered(message.index, message)
         elif message.request is not None:
             if not again:
-                self._settled(message.request)
+                self._ledger.request(message.request)
                 self.refused[message.request] = message
         elif message.code == Code.UNKNOWN_TOKEN:
             self.give_up(f"the session did not outlive the loss of its connection: {message.message}")
@@ -304,41 +295,27 @@ class Conversation:
         if self.away_since is None:
             return  # said twice: nothing may be sent twice
         self.away_since, self.window = None, message.credit
-        last_index = -1 if message.last_index is None else message.last_index
-        pending = set(message.pending)
-        for owed in self._owed.values():
-            about = owed.message
-            if not isinstance(about, FrameIn):
-                again = about.request > message.last_request
-            else:
-                again = about.index > last_index and not self.live
-                owed.lost = not again and about.index not in pending
-            if again:
-                self.send(about, owed.payloads)
+        for owed in self._ledger.to_send_again(message, frames=not self.live):
+            self.send(owed.message, owed.payloads)
         self._tell_lost()
         if self._closing is not None:
             self.send(self._closing, ())
 
     def _tell_lost(self) -> None:
         """Reports frames that were lost: in `live` at once, in `every` when all before them are answered."""
-        for owed in list(self._owed.values()):
-            frame = owed.message
-            if isinstance(frame, FrameIn) and owed.lost:
-                del self._owed["frame", frame.index]
-                self._drop(frame, "connection", Code.LOST)
-            elif isinstance(frame, FrameIn) and not self.live:
-                return
+        for frame in self._ledger.take_lost(in_order=not self.live):
+            self._drop(frame, "connection", Code.LOST)
 
     def _answered(self, index: int, result: Result) -> None:
-        owed = self._owed.pop(("frame", index), None)
-        if owed is None or not isinstance(owed.message, FrameIn):
-            return  # answered before, or counted as lost
+        frame = self._ledger.frame(index)
+        if frame is None:
+            return
         if isinstance(result, PaintedFrame):
             self._painted(result)
         elif isinstance(result, Dropped):
-            self._drop(owed.message, result.stage, result.reason)
+            self._drop(frame, result.stage, result.reason)
         else:
-            self._drop(owed.message, "failed", result.code, result)
+            self._drop(frame, "failed", result.code, result)
         self._tell_lost()
 
     def _painted(self, result: PaintedFrame) -> None:
@@ -375,11 +352,6 @@ class Conversation:
         return message.request
 
     def _owe(self, owed: Owed) -> None:
-        message = owed.message
-        key = ("frame", message.index) if isinstance(message, FrameIn) else ("request", message.request)
-        self._owed[key] = owed
+        self._ledger.add(owed)
         if self.online:
-            self.send(message, owed.payloads)
-
-    def _settled(self, request: int) -> None:
-        self._owed.pop(("request", request), None)
+            self.send(owed.message, owed.payloads)

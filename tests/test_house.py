@@ -42,7 +42,7 @@ BACKENDS = ("engines/flow/", "engines/painters/")
 WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subprocess", "threading", "time"}
 PURE = (
     *("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py"),
-    *("client/connection.py", "client/conversation.py", "client/images.py"),
+    *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
 )
 
 # What runs code out of data.
