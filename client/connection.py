@@ -4,6 +4,7 @@ The shells (painting.py, aio.py) own the sockets. They tell what came and when, 
 `deadline` when to come again although nothing came. Times are seconds of their clock, and `now` is the latest told.
 """
 
+import logging
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ..proto.messages import AskStatus, Error, Message, Open, Ping, Pong, Status
 from ..proto.wire import Payload, pack, to_client
 from .conversation import Conversation
 from .errors import DaemonGone, raised_for
+
+log = logging.getLogger(__name__)
 
 CLIENT = f"warpaint python {__version__}"
 # A daemon answers a ping at once, whatever it paints; one that has not for this long is gone, seconds.
@@ -70,6 +73,8 @@ class Connection:
     def connected(self, now: float) -> None:
         """There is a connection, or a new one: what was asked of the old one is asked again."""
         self.outbox.clear()
+        if self._was_up:
+            log.info("the connection to %s is back after %.1f s", self.address, now - self._since)
         self.now = self._since = self._heard = now
         self.up = self._was_up = True
         if self._pongs < self._pings:
@@ -84,6 +89,7 @@ class Connection:
         self.outbox.clear()
         self.now = now
         if self.up:
+            log.info("the connection to %s is lost", self.address)
             self._since = now
         self.up = False
         for conversation in self._conversations.values():

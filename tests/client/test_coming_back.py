@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from support.proxy import Proxy
 from support.router import Router
-from warpaint.client import connection
+from warpaint.client import connection, link
 from warpaint.client.conversation import Drop
 from warpaint.client.errors import DaemonGone, FrameFailed
 from warpaint.client.painting import Client, PaintedImage, Session
@@ -239,6 +239,24 @@ def test_each_frame_once_and_in_order_whatever_is_cut(seed: int) -> None:
     assert not session.drops
 
 
+def test_a_connection_that_carries_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a cable is pulled: neither end is told."""
+    monkeypatch.setattr(link, "HEARTBEAT_MS", 50)
+    monkeypatch.setattr(link, "HEARTBEAT_TIMEOUT_MS", 200)
+    with (
+        Router("tcp://127.0.0.1:*") as router,
+        Proxy(int(router.address.rpartition(":")[2])) as proxy,
+        Client(proxy.address) as client,
+        client.session() as session,
+    ):
+        pushed(session, 1)
+        assert [each.index for each in session.results()] == [0]
+        proxy.stall()
+        pushed(session, 3)
+        assert [each.index for each in session.results()] == [1, 2, 3]
+    assert router.taken == [0, 1, 2, 3]
+
+
 def iter_until(over: Callable[[], bool]) -> Iterator[NDArray[np.uint8]]:
     """Pictures, each with its number, until it is over, and some more."""
     number = 0
@@ -313,7 +331,6 @@ def test_the_patience_is_that_of_the_session(tmp_path: Path) -> None:
             list(outcome(session))
 
 
-@pytest.mark.usefixtures("router")
 def test_a_daemon_that_says_nothing_more(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection stands: none will take its place."""
     monkeypatch.setattr(connection, "SILENCE_S", 0.1)
@@ -337,6 +354,21 @@ def test_an_error_inside_while_the_connection_is_lost_ends_the_session_later(rou
         raise KeyError
     router.come_back()
     assert happens(client, lambda: any(isinstance(each, Close) and each.discard for each in router.received))
+
+
+def test_a_client_that_closes_ends_its_sessions(router: Router) -> None:
+    """Else they would wait for it: the words leave before the connection does."""
+    with pytest.raises(KeyError), Client(router.address) as client, client.session() as session:
+        push_and_raise(session)
+    with Client(router.address) as client:
+        for _ in range(2):
+            pushed(client.session(), 1)
+    happens_elsewhere(lambda: sum(isinstance(each, Close) and each.discard for each in router.received) == 3)
+
+
+def push_and_raise(session: Session) -> None:
+    pushed(session, 1)
+    raise KeyError
 
 
 # Acknowledging

@@ -45,6 +45,12 @@ class Proxy:
             for pair in self._pairs:
                 pair.cut()
 
+    def stall(self) -> None:
+        """Has the connections there are carry nothing more, and tells nobody."""
+        with self._lock:
+            for pair in self._pairs:
+                pair.stalled = True
+
     def _accept(self) -> None:
         while True:
             try:
@@ -64,6 +70,8 @@ class Proxy:
     def _carry(self, source: socket.socket, target: socket.socket, pair: "Pair") -> None:
         try:
             while piece := source.recv(PIECE):
+                if pair.stalled:
+                    continue
                 allowed = pair.allowed(len(piece))
                 target.sendall(piece[:allowed])
                 if allowed < len(piece):
@@ -79,7 +87,7 @@ class Pair:
     """The two ends of a connection, and how many bytes they may yet carry; None: any number."""
 
     def __init__(self, near: socket.socket, far: socket.socket, left: int | None) -> None:
-        self.over = False
+        self.over = self.stalled = False
         self._ends = (near, far)
         self._left = left
         self._lock = threading.Lock()
