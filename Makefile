@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIGHT := $(VENV)/.light
 DEV := $(VENV)/.dev
 FOOTAGE := footage/.done
-CODE := __init__.py client engines proto server tests
+CODE := __init__.py client engines examples proto server tests
 
 .PHONY: help demo test check bench clean footage
 
@@ -22,7 +22,7 @@ test: $(DEV) $(FOOTAGE)  ## run the tests
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) tests
+	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) examples tests
 
 bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, steadiness
 	$(BIN)/python tests/bench

@@ -3,7 +3,7 @@
 WarpaintError                (proto/errors.py)
 ├── RefusedError             (proto/errors.py) the daemon refused a request; carries its Code
 │   └── FrameFailed          one frame could not be painted; the session goes on
-├── DaemonGone               the daemon does not answer, or has ended the session
+├── DaemonGone               the daemon does not answer or come back, or the session has ended
 └── MediaError               a film that cannot be read or written
 """
 
@@ -20,7 +20,7 @@ class FrameFailed(RefusedError):
 
 
 class DaemonGone(WarpaintError):
-    """The daemon does not answer, or has ended the session."""
+    """The daemon does not answer, or the connection to it did not come back, or the session has ended."""
 
 
 class MediaError(WarpaintError):

@@ -26,7 +26,7 @@ def connected(address: str | None, *, say: Callable[[str], None]) -> Iterator[Cl
     say: told, in a sentence, when a daemon is started. Raises DaemonGone.
     """
     if address is None and not _default_is_there():
-        with _started(say) as own, Client(own) as client:
+        with _started(say) as own, Client(own, reconnect_s=0) as client:  # nobody would start it again
             client.ping(STARTED_WITHIN_S)
             yield client
         return

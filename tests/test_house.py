@@ -40,7 +40,10 @@ BACKENDS = ("engines/flow/", "engines/painters/")
 
 # Of the standard library: what would give a pure part a clock, a thread, a process or a socket.
 WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subprocess", "threading", "time"}
-PURE = ("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py", "client/conversation.py")
+PURE = (
+    *("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py"),
+    *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
+)
 
 # What runs code out of data.
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
@@ -51,8 +54,8 @@ ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unse
 CHILDS_ENVIRONMENT = "os.environ | {'PYTHONPATH': os.pathsep.join((str(Path(each).absolute()) for each in sys.path))}"
 DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
 ENVIRONMENT = {
+    "client/link.py": [DEFAULT_ADDRESS],
     "client/local_daemon.py": [DEFAULT_ADDRESS],
-    "client/painting.py": [DEFAULT_ADDRESS],
     "server/config.py": [CHILDS_ENVIRONMENT, DEFAULT_ADDRESS],
 }
 

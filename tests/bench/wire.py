@@ -14,7 +14,8 @@ import zmq
 from rich.table import Table
 
 from support.daemon import daemon
-from warpaint.client.painting import SOCKET_BUFFER, Client
+from warpaint.client.link import SOCKET_BUFFER
+from warpaint.client.painting import Client
 from warpaint.proto.messages import Source
 
 SIZE = (1280, 720)

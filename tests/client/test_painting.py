@@ -1,6 +1,7 @@
 """The Python client against a real daemon: frames in, paintings out, and what is said when something is wrong."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from support.daemon import Daemon, daemon
 from support.scenes import film, two_layers
-from warpaint.client import painting
+from warpaint.client import connection
 from warpaint.client.errors import DaemonGone, FrameFailed
 from warpaint.client.painting import Client, PaintedImage, Session
 from warpaint.proto.errors import Code, InvalidMessage, RefusedError
-from warpaint.proto.messages import Ping, Provenance, Result, Source
+from warpaint.proto.messages import Provenance, Result, Source
 
 SIZE = (64, 48)
 FAILING = "painters_under_test:FailsNow"
@@ -47,8 +48,8 @@ def failing_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that gives a daemon up soon."""
-    monkeypatch.setattr(painting, "SILENCE_S", 0.1)
-    monkeypatch.setattr(painting, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(connection, "SILENCE_S", 0.1)
+    monkeypatch.setattr(connection, "PATIENCE_S", 0.5)
 
 
 def happens(condition: Callable[[], bool]) -> bool:
@@ -387,7 +388,7 @@ def test_a_daemon_that_dies_is_noticed(tmp_path: Path, frames: list[NDArray[np.u
 
 
 def outlive(mortal: Daemon, frames: list[NDArray[np.uint8]]) -> None:
-    with Client(mortal.address) as client:
+    with Client(mortal.address, reconnect_s=0.5) as client:
         session = client.session()
         painted_one(session, frames[0], 0)
         mortal.process.kill()
@@ -409,14 +410,21 @@ def test_a_daemon_that_stops_says_so(tmp_path: Path, frames: list[NDArray[np.uin
 def test_what_answers_is_no_daemon(tmp_path: Path) -> None:
     context = zmq.Context()
     stranger = context.socket(zmq.ROUTER)
+
+    def answer() -> None:
+        identity, _ = stranger.recv_multipart()
+        stranger.send_multipart([identity, b"hello"])
+
     try:
         stranger.bind(f"ipc://{tmp_path}/stranger.sock")
-        with Client(f"ipc://{tmp_path}/stranger.sock") as client:
-            client._send(Ping())
-            identity, _ = stranger.recv_multipart()
-            stranger.send_multipart([identity, b"hello"])
-            with pytest.raises(DaemonGone, match="no daemon of this version"):
-                client.wait()
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with (
+            Client(f"ipc://{tmp_path}/stranger.sock") as client,
+            pytest.raises(DaemonGone, match="no daemon of this version"),
+        ):
+            client.status()
+        answering.join()
     finally:
         stranger.close(linger=0)
         context.term()

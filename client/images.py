@@ -1,0 +1,80 @@
+"""Frames as arrays: what is sent of them, and what is made of what comes back."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..proto.messages import Open, Painted, Source
+from .conversation import PaintedFrame
+
+Image = NDArray[np.uint8]
+Frame = Image | bytes | bytearray | memoryview
+
+# Formats whose pictures have a shape: [H, W] and this.
+CHANNELS: dict[str, tuple[int, ...]] = {"bgr24": (3,), "rgb24": (3,), "bgra": (4,), "gray": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedImage:
+    """A painted frame.
+
+    image: the picture in the session's result format: [H, W, 3] uint8 for bgr24 and rgb24, [H, W, 4] for bgra,
+    [H, W] for gray; for other formats and codecs the payload, [n] uint8. pts: seconds. maps: by name, on the
+    working canvas. info: provenance, holes, times and all else that the daemon says of the frame.
+    """
+
+    image: Image
+    index: int
+    pts: Fraction
+    maps: dict[str, NDArray[Any]]
+    info: Painted
+
+
+def painted_image(result: PaintedFrame, opening: Open) -> PaintedImage:
+    """The arrays of a painted frame of a session that was opened so; views on what was received."""
+    message = result.message
+    arrays: dict[str, NDArray[Any]] = {
+        part.name: np.frombuffer(payload, part.dtype or "uint8").reshape(part.shape or (-1,))
+        for part, payload in zip(message.parts, result.payloads, strict=True)
+    }
+    image = _shaped(arrays.pop("picture"), opening)
+    pts = message.pts * Fraction(*opening.source.time_base)
+    return PaintedImage(image, message.index, pts, arrays, message)
+
+
+def _shaped(flat: Image, opening: Open) -> Image:
+    """A raw picture as an array of rows, where its format has such a shape."""
+    if opening.result.encoding != "raw":
+        return flat
+    width, height = opening.source.width, opening.source.height
+    channels = CHANNELS.get(opening.result.pixels)
+    return flat if channels is None else flat.reshape(height, width, *channels)
+
+
+def payload_of(frame: Any, source: Source) -> Any:
+    """The bytes of a frame. Raises ValueError for an array that is not what the source says, or for no bytes at all."""
+    if isinstance(frame, bytes | bytearray | memoryview):
+        return frame
+    channels = CHANNELS.get(source.pixels) if source.encoding == "raw" and source.strides is None else None
+    shape = None if channels is None else (source.height, source.width, *channels)
+    if (
+        not isinstance(frame, np.ndarray)
+        or frame.dtype != np.uint8
+        or (shape and frame.ndim > 1 and frame.shape != shape)
+    ):
+        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        kind = f"{source.width}x{source.height} {source.pixels}" if source.encoding == "raw" else source.encoding
+        raise ValueError(f"a frame must be uint8{f' {shape}' if shape else ''}, as the session is {kind} (got {got})")
+    return np.ascontiguousarray(frame).reshape(-1)
+
+
+def source_of(frame: Any) -> Source:
+    """What a session is opened for whose first frame this is. Raises ValueError for what is no picture in BGR."""
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ValueError(f"a frame must be uint8 [H, W, 3], BGR (got {got}); for other formats give a source")
+    height, width = frame.shape[:2]
+    return Source(width=width, height=height)
