@@ -59,11 +59,12 @@ class Ledger:
         frames: False: those are not sent again, but lost.
         """
         last_index = -1 if resumed.last_index is None else resumed.last_index
+        last_request = -1 if resumed.last_request is None else resumed.last_request
         pending = set(resumed.pending)
         for owed in self._owed.values():
             message = owed.message
             if not isinstance(message, FrameIn):
-                again = message.request > resumed.last_request
+                again = message.request > last_request
             else:
                 again = frames and message.index > last_index
                 owed.lost = not again and message.index not in pending

@@ -6,7 +6,6 @@ A pixel that no reference explains is a hole. Nothing here knows about time or s
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -39,6 +38,7 @@ NOT_SEEN = 1 / 512
 MOST_HOPS = 255
 
 Weight = NDArray[np.float32]  # [H, W], 0..1
+Strip = tuple[slice, slice]  # an index of arrays [H, W, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +81,25 @@ def compose(
     threshold: the confidence at which a pixel is half trusted. Each layer takes its share of what those above it left
     open; hops are those of the largest share. Holes grow by `feather` pixels, so that the seam of a repaint lies on
     pixels that are sure. What no layer explains and has more than max_hops is a hole, however small. under_holes:
-    whether lower layers are resampled inside holes as well; not, where something else will be seen there.
+    whether there is paint inside holes as well; not, where something else will be seen there.
     """
     shares, hops, total = _shares(layers, threshold, max_hops)
-    shape = layers[0].paint.shape
-    holes = _holes(total, hops > max_hops, shape, feather)
-    seen = shares if under_holes else [shares[0], *(_without(share, holes) for share in shares[1:])]
-    size = shape[1], shape[0]
-    fields = workers.each(lambda pair: _field(*pair, size), list(zip(layers, seen, strict=True)))
-    bands = workers.each(lambda band: _laid(fields, band), _bands(shape[0]))
-    return Composition(np.concatenate(bands) if len(bands) > 1 else bands[0], hops, holes)
+    holes = _holes(total, hops > max_hops, layers[0].paint.shape, feather)
+    if not under_holes:
+        shares = [_without(share, holes) for share in shares]
+    seen = workers.each(lambda parts: _seen(*parts), list(zip(layers, shares, strict=True)))
+    paint, above = seen[0].paint, seen[0].share
+    for below in seen[1:]:
+        _lay_under(paint, above, below)
+        above = cv2.add(above, below.share)
+    return Composition(paint, hops, holes)
 
 
 def _shares(layers: Sequence[Layer], threshold: float, max_hops: int) -> tuple[list[Weight], Hops, Weight]:
     """Each layer's share of each pixel, the hops of the largest, and the shares together: [h, w] each."""
     share, hops = _claim(layers[0], threshold, max_hops)
+    if len(layers) == 1:
+        share = np.maximum(share, NEXT_TO_NOTHING)
     shares, total, largest = [share], share, share
     for number, layer in enumerate(layers[1:], start=2):
         trusted, after = _claim(layer, threshold, max_hops)
@@ -136,56 +140,42 @@ def hops_after(hops: Hops, flow: Flow) -> Hops:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """A layer on the canvas: its paint, where each pixel is seen in it [H, W, 2], and its share [H, W]."""
+class _Seen:
+    """A layer on the canvas: its paint, resampled in these strips, and its share [H, W], none outside of them."""
 
     paint: Picture
-    places: Flow
     share: Weight
+    strips: Sequence[Strip]
 
 
-def _field(layer: Layer, share: Weight, size: tuple[int, int]) -> _Field:
-    share = cv2.resize(np.where(share < NOT_SEEN, np.float32(0), share), size, interpolation=cv2.INTER_LINEAR)
-    return _Field(layer.paint, cv2.add(scaled_flow(layer.match.flow, size), pixel_grid(*size)), share)
+def _seen(layer: Layer, share: Weight) -> _Seen:
+    """The layer resampled where it has a share: that is what costs. What has not moved is copied."""
+    h, w = layer.paint.shape[:2]
+    share = cv2.resize(np.where(share < NOT_SEEN, np.float32(0), share), (w, h), interpolation=cv2.INTER_LINEAR)
+    strips = strips_of(share)
+    if not strips or not layer.match.flow.any():
+        return _Seen(layer.paint.copy(), share, strips)
+    flow = scaled_flow(layer.match.flow, (w, h))
+    places = cv2.add(flow, pixel_grid(w, h), dst=None if flow is layer.match.flow else flow)
+    paint = np.zeros_like(layer.paint)
+    for strip in strips:
+        paint[strip] = cv2.remap(layer.paint, places[strip], None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+    return _Seen(paint, share, strips)
 
 
-def _bands(height: int) -> list[slice]:
-    """The lines of the canvas in as many bands as there are threads to compose them, each of whole tiles."""
-    tiles = -(-height // TILE_PX)
-    ends = [round(tiles * part / workers.count()) * TILE_PX for part in range(workers.count() + 1)]
-    return [slice(start, min(end, height)) for start, end in pairwise(ends) if start < min(end, height)]
+def _lay_under(paint: Picture, above: Weight, below: _Seen) -> None:
+    """Lays a layer into the paint, in place, by its share beside that of all those above it."""
+    for strip in below.strips:
+        parts = (np.ascontiguousarray(each[strip]) for each in (paint, below.paint, above, below.share))
+        paint[strip] = cv2.blendLinear(*parts)
 
 
-def _laid(fields: Sequence[_Field], band: slice) -> Picture:
-    """A band of the picture: the first layer resampled, and the others laid under it."""
-    paint = _resampled(fields[0].paint, fields[0].places[band])
-    above = fields[0].share[band]
-    for field in fields[1:]:
-        _lay_under(paint, field, above, band)
-        above = above + field.share[band]
-    return paint
-
-
-def _lay_under(paint: Picture, field: _Field, above: Weight, band: slice) -> None:
-    """Lays a layer into a band, in place, by its share beside that of all those above it.
-
-    Only in strips where it has a share: a lower layer shows here and there, and resampling is what costs.
-    """
-    share, places = field.share[band], field.places[band]
-    for strip in _strips(share):
-        weights = np.ascontiguousarray(above[strip]), np.ascontiguousarray(share[strip])
-        below = _resampled(field.paint, places[strip])
-        paint[strip] = cv2.blendLinear(np.ascontiguousarray(paint[strip]), below, *weights)
-
-
-def _resampled(paint: Picture, places: Flow) -> Picture:
-    return cv2.remap(paint, places, None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _strips(share: Weight) -> list[tuple[slice, slice]]:
-    """Strips of TILE_PX lines that hold all pixels with a share, as indices."""
+def strips_of(share: Weight | NDArray[np.uint8]) -> list[Strip]:
+    """Strips of TILE_PX lines that hold all pixels above 0, of float32 or uint8."""
     h, w = share.shape
     rows, columns = -(-h // TILE_PX), -(-w // TILE_PX)
+    if share.dtype == np.uint8:
+        share = share.astype(np.float32)
     there = cv2.resize(share, (columns, rows), interpolation=cv2.INTER_AREA) > 0
     ys, xs = np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1)
     strips = []

@@ -30,12 +30,20 @@ def count() -> int:
 
 
 def each(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    """The function's results for the items, in order; the first one is computed by the caller's own thread.
-
-    Not to be called from within a function that it runs: the threads might then wait for each other.
-    """
+    """The function's results for the items, in order. The caller takes its part, or all if no thread is free."""
     pool = _pool
     if pool is None or len(items) < 2:
         return [function(item) for item in items]
-    others = [pool.submit(function, item) for item in items[1:]]
-    return [function(items[0]), *(other.result() for other in others)]
+    results: dict[int, B] = {}
+    left = iter(range(len(items)))  # taking the next one is a single step of the interpreter
+
+    def work() -> None:
+        for number in left:
+            results[number] = function(items[number])
+
+    helpers = [pool.submit(work) for _ in range(min(_threads, len(items)) - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # it has begun, so it is not waiting for a thread that waits for us
+            helper.result()
+    return [results[number] for number in range(len(items))]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from .. import __version__
+from ..engines import workers
 from ..engines.registry import load_flow
 from ..proto.brief import explain
 from ..proto.errors import RefusedError
@@ -65,7 +66,8 @@ def _started(settings: Settings, held: ExitStack) -> Gateway:
     painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter)
     flows = {name: load_flow(name) for name in settings.flows if name != "none"}
     wait_for(painters)
-    limit_threads(opencv=cores.daemon, torch=cores.painter)
+    limit_threads(opencv=1, torch=cores.painter)
+    workers.use(cores.daemon)
     room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
     held.callback(room.close)
     store = None

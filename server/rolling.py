@@ -104,6 +104,25 @@ def matched(features: Features, references: References, scale: Scale) -> Generat
     return matches
 
 
+def matched_at_once(features: Features, references: References, scale: Scale) -> Generator[Ask, Any, Matches]:
+    """The match with each reference, in one ask, so that they are found side by side.
+
+    Each is led by the flow of the frame before: not as near as by way of the last frame, but there at once.
+    """
+    last = references.get("last")
+    distinct = [
+        name
+        for name, reference in references.items()
+        if name == "last" or last is None or reference.frame.index != last.frame.index
+    ]
+    if last is None or not distinct:
+        return {}
+    sources = [_features(references[name]) for name in distinct]
+    found = yield MatchAsk(MatchRequest(features, sources, [references[name].flow for name in distinct]), scale.flow)
+    matches = dict(zip(distinct, found, strict=True))
+    return {name: matches.get(name, matches["last"]) for name in references}
+
+
 def _features(reference: Reference) -> Features:
     if reference.features is None:
         raise ValueError("a reference is matched before it is encoded")

@@ -99,8 +99,8 @@ class Dis:
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
         h, w = target.gray.shape
-        forward = self._flow(target, source, guess)
-        backward = self._flow(source, target, None if guess is None else _turned_round(guess))
+        ways = (target, source, guess), (source, target, None if guess is None else _turned_round(guess))
+        forward, backward = workers.each(lambda way: self._flow(*way), ways)
         still = _difference(target.bgr, source.bgr)
         areas = target.flat, source.flat
         flow, decided, photometric = hold_still(forward, still, areas, lambda *where: _moved(target, source, *where))
