@@ -70,6 +70,8 @@ def _started(settings: Settings, held: ExitStack) -> Gateway:
     workers.use(cores.daemon)
     room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
     held.callback(room.close)
+    if settings.record_dir is not None:
+        settings.record_dir.mkdir(parents=True, exist_ok=True)
     store = None
     if settings.state_dir is not None:
         store = Store(settings.state_dir)

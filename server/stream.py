@@ -455,6 +455,7 @@ class Stream:
     def restore(self, snapshot: bytes) -> None:
         """Goes on from a snapshot. Raises SnapshotError."""
         self._session.restore(snapshot)
+        self._recorded("restore", snapshot)
         self._latest_brief = self._session.brief
 
     # How it does

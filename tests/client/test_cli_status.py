@@ -38,9 +38,10 @@ def test_shows_a_session_that_runs(shared_daemon: Daemon) -> None:
     assert shown.returncode == 0, shown.stderr
     assert f"process {shared_daemon.process.pid}" in shown.stdout
     [row] = [line.split() for line in shown.stdout.splitlines() if "64x48" in line]
-    # session, painter, flow, canvas, waiting, unsent, painted, failed, dropped, ms a frame
-    assert row[:9] == ["0", "identity", "none", "64x48", "0", "0", "2", "0", "0"]
-    assert float(row[9]) >= 0
+    # session, painter, flow, pacing, canvas, waiting, unsent, painted, failed, dropped, ms a frame, delay ms, client
+    assert row[:10] == ["0", "identity", "none", "every", "64x48", "0", "0", "2", "0", "0"]
+    assert min(float(row[10]), float(row[11])) >= 0
+    assert row[12] == "here"
 
 
 def test_shows_the_engines_and_that_there_is_no_session(shared_daemon: Daemon) -> None:
