@@ -31,6 +31,11 @@ PAINT_INTERPOLATION = cv2.INTER_CUBIC
 
 # Side of the tiles, pixels, in which a lower layer is resampled or left out: smaller ones save less than they cost.
 TILE_PX = 32
+NEIGHBOURS = np.ones((3, 3), np.uint8)
+# The weights of four pixels in a row for the sample in their middle. Sharper than Catmull and Rom's (-2, 18, 18, -2),
+# as bilinear resampling softens it again: on `strokes`, shifted by parts of a pixel, this keeps as much detail as
+# OpenCV's bicubic resampling, 0.90, with an error of 0.96 levels against 0.92.
+HALFWAY = np.array((-5, 21, 21, -5), np.float32) / 32
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
 
@@ -46,13 +51,14 @@ class Layer:
     """A painted reference, as seen from the target.
 
     paint: [H, W, 3], on the canvas; hops: [h, w] and match, on the flow's grid, which may be coarser than the canvas.
-    gain: 0..1, on the trust in all its pixels.
+    gain: 0..1, on the trust in all its pixels. fine: the paint as `doubled` gives it, to be resampled in its place.
     """
 
     paint: Picture
     hops: Hops
     match: Match
     gain: float = 1.0
+    fine: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +157,51 @@ class _Seen:
 def _seen(layer: Layer, share: Weight) -> _Seen:
     """The layer resampled where it has a share: that is what costs. What has not moved is copied."""
     h, w = layer.paint.shape[:2]
-    share = cv2.resize(np.where(share < NOT_SEEN, np.float32(0), share), (w, h), interpolation=cv2.INTER_LINEAR)
-    strips = strips_of(share)
+    share = np.where(share < NOT_SEEN, np.float32(0), share)
+    strips = _strips(share, (w, h))
+    share = cv2.resize(share, (w, h), interpolation=cv2.INTER_LINEAR)
     if not strips or not layer.match.flow.any():
         return _Seen(layer.paint.copy(), share, strips)
     flow = scaled_flow(layer.match.flow, (w, h))
     places = cv2.add(flow, pixel_grid(w, h), dst=None if flow is layer.match.flow else flow)
     paint = np.zeros_like(layer.paint)
     for strip in strips:
-        paint[strip] = cv2.remap(layer.paint, places[strip], None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+        paint[strip] = _resampled(layer, places[strip])
     return _Seen(paint, share, strips)
+
+
+def _resampled(layer: Layer, places: Flow) -> Picture:
+    if layer.fine is None:
+        return cv2.remap(layer.paint, places, None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+    finer = cv2.remap(layer.fine, places * np.float32(2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(finer, cv2.COLOR_BGRA2BGR)
+
+
+def doubled(paint: Picture) -> Picture:
+    """The paint [H, W, 3] with a sample between each two, and a fourth channel that means nothing: [2H, 2W, 4].
+
+    Resampled bilinearly, that is as exact as the paint is bicubically, in a fifth of the time; and what has not moved
+    is the same to the bit. So it pays for paint that is resampled several times.
+    """
+    bgra = cv2.cvtColor(paint, cv2.COLOR_BGR2BGRA)
+    fine = np.empty((2 * paint.shape[0], 2 * paint.shape[1], 4), np.uint8)
+    pixels = fine.view(np.uint32)[..., 0]
+    across = _halfway(bgra, down=False)
+    for row, column, samples in (
+        (0, 0, bgra),
+        (0, 1, across),
+        (1, 0, _halfway(bgra, down=True)),
+        (1, 1, _halfway(across, down=True)),
+    ):
+        pixels[row::2, column::2] = samples.view(np.uint32)[..., 0]
+    return fine
+
+
+def _halfway(bgra: Picture, *, down: bool) -> Picture:
+    """The samples halfway to the next pixel below, or to the right."""
+    if down:
+        return cv2.filter2D(bgra, -1, HALFWAY[:, None], anchor=(0, 1), borderType=cv2.BORDER_REPLICATE)
+    return cv2.filter2D(bgra, -1, HALFWAY[None], anchor=(1, 0), borderType=cv2.BORDER_REPLICATE)
 
 
 def _lay_under(paint: Picture, above: Weight, below: _Seen) -> None:
@@ -170,13 +211,12 @@ def _lay_under(paint: Picture, above: Weight, below: _Seen) -> None:
         paint[strip] = cv2.blendLinear(*parts)
 
 
-def strips_of(share: Weight | NDArray[np.uint8]) -> list[Strip]:
-    """Strips of TILE_PX lines that hold all pixels above 0, of float32 or uint8."""
-    h, w = share.shape
+def _strips(share: Weight, size: tuple[int, int]) -> list[Strip]:
+    """Strips of TILE_PX lines of the canvas (W, H) that hold all pixels with a share [h, w]."""
+    w, h = size
     rows, columns = -(-h // TILE_PX), -(-w // TILE_PX)
-    if share.dtype == np.uint8:
-        share = share.astype(np.float32)
-    there = cv2.resize(share, (columns, rows), interpolation=cv2.INTER_AREA) > 0
+    reached = cv2.dilate(share, NEIGHBOURS)  # as far as it is spread when it is enlarged
+    there = cv2.resize(reached, (columns, rows), interpolation=cv2.INTER_AREA) > 0
     ys, xs = np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1)
     strips = []
     for row in np.flatnonzero(there.any(axis=1)):

@@ -110,7 +110,7 @@ class LiveSession:
             now = replace(_begun(now, now.progress), references={"last": now.references["last"]}, seen=None)
 
         # Match: where this frame's pixels are seen in each reference, and how far away what is being painted is.
-        features, references = yield from rolling.encoded(sight, now.references, self._scale)
+        features, references = yield from rolling.encoded(sight, rolling.with_fine(now.references), self._scale)
         matches = yield from rolling.matched_at_once(features, references, self._scale)
         now = replace(now, references=references, in_flight=_carried(now.in_flight, matches))
 

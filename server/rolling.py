@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, MatchRequest, PaintJob, Picture
-from ..engines.compose import Composition, Layer, compose, lay_over, seam
+from ..engines.compose import Composition, Layer, compose, doubled, lay_over, seam
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.grid import resample, scaled_flow
@@ -146,6 +146,14 @@ def coarse(flow: Flow) -> Flow:
     return scaled_flow(flow, (max(1, w // GUESS_SCALE), max(1, h // GUESS_SCALE)))
 
 
+def with_fine(references: References) -> References:
+    """The references with their paint doubled, but for the last output, which is resampled once and no more."""
+    return {
+        name: each if name == "last" or each.fine is not None else replace(each, fine=doubled(each.painted))
+        for name, each in references.items()
+    }
+
+
 def composed(
     references: References, matches: Matches, fade: float, brief: Brief, *, under_holes: bool = True
 ) -> Composition:
@@ -158,7 +166,7 @@ def composed(
     if fade >= 1.0 or "fading" not in references:
         order = [("keyframe", 1.0), ("patch", 1.0), ("last", 1.0)]
     layers = [
-        Layer(references[name].painted, references[name].hops, matches[name], gain)
+        Layer(references[name].painted, references[name].hops, matches[name], gain, references[name].fine)
         for name, gain in order
         if name in references
     ]

@@ -19,13 +19,15 @@ class Reference:
     hops: Hops
     features: Features | None = None
     flow: Flow | None = None
+    fine: Picture | None = None  # the paint doubled, where it is resampled many times: a cache, as features are
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
         flow = 0 if self.flow is None else self.flow.nbytes
         features = 0 if self.features is None else self.features.nbytes
-        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features
+        fine = 0 if self.fine is None else self.fine.nbytes
+        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features + fine
 
 
 # What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from

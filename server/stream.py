@@ -12,12 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from ..engines.base import Frame, Match, PaintDone, PaintJob, Picture
-from ..engines.grid import scaled_flow
+from ..engines.base import Frame, PaintDone, PaintJob, Picture
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
 from ..proto.limits import MAX_REQUESTS, MAX_TEXT
@@ -30,14 +25,10 @@ from ..proto.messages import (
     Flushed,
     FrameIn,
     Hold,
-    MapName,
     Message,
     Notice,
     Open,
     Opened,
-    Painted,
-    Part,
-    Provenance,
     Rekey,
     RequestKeyframe,
     SessionStatus,
@@ -48,7 +39,7 @@ from ..proto.wire import Payload
 from .accounts import Accounts, Stages
 from .asks import Ask, Encode, MatchAsk, Output, PaintAsk
 from .canvas import plan
-from .codecs import Encoded, make_decoder, make_encoder
+from .codecs import make_decoder, make_encoder
 from .config import Settings
 from .line import Outlet
 from .live import LiveSession
@@ -361,35 +352,15 @@ class Stream:
         del self._pending[output.index]
         self._keyframe_wanted = False
         self._outlet.given += 1
-        parts, payloads = _maps(output, self.opening.maps)
-        message = self._painted(output, arrival, encoded, stages, parts)
-        self._tally(output, stages, message.delay_ms)
-        self._send(message, [encoded.data, *payloads])
+        message, payloads = painted(self.opening, output, arrival.message.pts, encoded)
+        delay_ms = (time.monotonic() - arrival.at) * 1e3
+        times = {"delay_ms": delay_ms, "stages_ms": {name: round(ms, 3) for name, ms in stages.ms.items()}}
+        self._tally(output, stages, delay_ms)
+        self._send(message.model_copy(update=times), payloads)
         while self._unshown and self._unshown[0][1] <= output.epoch:
             request, epoch = self._unshown.popleft()
             shown = Updated(session=self.opening.session, request=request, epoch=epoch, shown_at=output.index)
             self._send(shown, ())
-
-    def _painted(
-        self, output: Output, arrival: Arrival, encoded: Encoded, stages: Stages, maps: Sequence[Part]
-    ) -> Painted:
-        sure = 0.0 if output.provenance is Provenance.HELD else 1.0
-        confidence = sure if output.match is None else float(output.match.confidence.mean())
-        return Painted(
-            session=self.opening.session,
-            index=output.index,
-            pts=arrival.message.pts,
-            epoch=output.epoch,
-            provenance=output.provenance,
-            keyframe=output.keyframe,
-            parts=(Part(name="picture"), *maps),
-            coded_keyframe=encoded.keyframe,
-            holes=np.count_nonzero(output.holes) / output.holes.size,
-            painted_pixels=output.painted_pixels,
-            confidence=min(1.0, max(0.0, confidence)),
-            delay_ms=(time.monotonic() - arrival.at) * 1e3,
-            stages_ms={name: round(ms, 3) for name, ms in stages.ms.items()},
-        )
 
     def _tally(self, output: Output, stages: Stages, delay_ms: float) -> None:
         self._accounts.painted(self.canvas.size, stages, delay_ms)
@@ -492,27 +463,3 @@ def _session(opening: Open, brief: Brief, size: tuple[int, int], flow: str) -> S
 
 def _stage_of(ask: Ask) -> str:
     return "match" if isinstance(ask, MatchAsk) else "paint"
-
-
-def _maps(output: Output, names: Sequence[MapName]) -> tuple[list[Part], list[Any]]:
-    """The parts and arrays of the maps that the client asked for, on the working canvas."""
-    if not names:
-        return [], []
-    match = output.match or Match.identity(output.hops.shape)
-    h, w = output.holes.shape
-    arrays: dict[str, NDArray[Any]] = {
-        "flow": scaled_flow(match.flow, (w, h)),
-        "confidence": _resized(match.confidence, (w, h), cv2.INTER_LINEAR),
-        "hops": _resized(output.hops, (w, h), cv2.INTER_NEAREST),
-        "holes": output.holes.view(np.uint8),
-    }
-    parts = [
-        Part.model_validate({"name": name, "dtype": arrays[name].dtype.name, "shape": arrays[name].shape})
-        for name in names
-    ]
-    return parts, [np.ascontiguousarray(arrays[name]) for name in names]
-
-
-def _resized(array: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
-    """A map on the canvas (W, H), from the grid that flow is found on."""
-    return array if array.shape[1::-1] == size else cv2.resize(array, size, interpolation=interpolation)
