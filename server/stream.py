@@ -44,6 +44,7 @@ from .config import Settings
 from .line import Outlet
 from .live import LiveSession
 from .recording import Record
+from .results import painted
 from .session import Session
 from .state import State
 
