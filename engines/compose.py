@@ -34,8 +34,8 @@ TILE_PX = 32
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 # The weights of four pixels in a row for the sample in their middle. Sharper than Catmull and Rom's (-1, 9, 9, -1), as
 # bilinear resampling softens it again. Of their kind they have the least error on `strokes` shifted by parts of a
-# pixel: 0.95 levels, against 0.92 of bicubic resampling and 1.45 of bilinear. They keep 0.86 of the detail, against 0.89
-# and 0.71.
+# pixel: 0.95 levels, against 0.92 of bicubic resampling and 1.45 of bilinear; and they keep 0.86 of the detail, against
+# 0.89 and 0.71.
 HALFWAY = np.array((-1, 5, 5, -1), np.float32) / 8
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
@@ -181,8 +181,8 @@ def _resampled(layer: Layer, places: Flow) -> Picture:
 def doubled(paint: Picture) -> Picture:
     """The paint [H, W, 3] with a sample between each two, and a fourth channel that means nothing: [2H, 2W, 4].
 
-    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a fifth of the time; what has not moved
-    is the same to the bit. So it pays for paint that is resampled several times.
+    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a fifth of the time; what has not
+    moved is the same to the bit. So it pays for paint that is resampled several times.
     """
     bgra = cv2.cvtColor(paint, cv2.COLOR_BGR2BGRA)
     fine = np.empty((2 * paint.shape[0], 2 * paint.shape[1], 4), np.uint8)

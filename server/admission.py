@@ -1,7 +1,7 @@
 """Which live sessions can be served in time beside those there are. One that cannot is refused, with what would fit.
 
-A frame's time is in proportion to the pixels of the canvas: measured once for each flow engine on generated pictures,
-and then on the sessions themselves.
+A frame takes some time whatever its size, and some for each pixel of the canvas: both are measured once for each flow
+engine, on generated pictures of two sizes, and corrected by what the sessions themselves take.
 """
 
 import logging
@@ -24,9 +24,12 @@ log = logging.getLogger(__name__)
 
 # The share of the driver's time that live sessions may be promised: the rest is for codecs, snapshots and other work.
 PROMISED = 0.9
-# Generated pictures for the first measurement: (W, H), so many of them, of which the first few only warm up.
-TRIAL_SIZE = (384, 256)
-TRIAL_FRAMES, TRIAL_WARM_UP = 8, 3
+# Generated pictures for the first measurement, (W, H), a fifth of a second in all; so many of each, of which the first
+# few only warm up.
+TRIAL_SIZES = (192, 128), (640, 384)
+TRIAL_FRAMES, TRIAL_WARM_UP = 6, 2
+# The smallest canvas that is worth speaking of, pixels: 64x48.
+LEAST_PIXELS = 3_072
 # A session's own time is believed from so many frames on: two seconds at 30 a second.
 BELIEVED_FRAMES = 60
 
@@ -47,25 +50,34 @@ class Admission:
 
     def __init__(self, room: EngineRoom) -> None:
         self._room = room
-        self._trials: dict[str, float] = {}  # seconds a pixel, by flow
+        self._trials: dict[str, tuple[float, float]] = {}  # seconds a frame and a pixel, by flow
         self._loads: dict[str, Load] = {}
 
     def admit(self, key: str, opening: Open, pixels: int, flow: str) -> None:
         """Counts a live session in. Raises RefusedError: OVERLOADED, with what would fit."""
         load = Load(pixels, flow, opening.source.rate)
+        self._check(load, opening.max_delay_ms)
+        self._loads[key] = load
+
+    def restored(self, key: str, opening: Open, pixels: int, flow: str) -> None:
+        """Counts a live session in that was taken up again: it was admitted once."""
+        self._loads[key] = Load(pixels, flow, opening.source.rate)
+
+    def _check(self, load: Load, max_delay_ms: float) -> None:
         step_s = self._step_s(load)
         others_s = sum(self._step_s(each) for each in self._loads.values())
-        fits_s = opening.max_delay_ms / 1e3 - others_s
+        fits_s = max_delay_ms / 1e3 - others_s
         if step_s > fits_s:
             text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
-            raise _overloaded(f"{text}, of max_delay_ms {opening.max_delay_ms:g}", pixels, fits_s / step_s, None)
+            text += f", of max_delay_ms {max_delay_ms:g}"
+            raise _overloaded(text, self._pixels(load, fits_s / step_s), None)
         if load.rate is not None:
             free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
             if step_s * load.rate > free:
                 text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
                 share = free / (step_s * load.rate)
-                raise _overloaded(f"{text}, and {100 * max(0.0, free):.0f} % are free", pixels, share, load.rate)
-        self._loads[key] = load
+                text += f", and {100 * max(0.0, free):.0f} % are free"
+                raise _overloaded(text, self._pixels(load, share), load.rate * share)
 
     def count(self, key: str, busy_s: float, frames: int) -> None:
         """Notes what a session has taken so far: seconds, for so many frames."""
@@ -82,31 +94,44 @@ class Admission:
         if load.frames >= BELIEVED_FRAMES:
             return load.busy_s / load.frames
         known = [each for each in self._loads.values() if each.flow == load.flow and each.frames >= BELIEVED_FRAMES]
-        measured = [each.busy_s / each.frames / each.pixels for each in known]
-        return load.pixels * max([self._trial(load.flow), *measured])
+        slower = [each.busy_s / each.frames / self._expected_s(each) for each in known]
+        return self._expected_s(load) * max([1.0, *slower])
 
-    def _trial(self, flow: str) -> float:
-        if flow not in self._trials:
-            self._trials[flow] = _tried(self._room.flows[flow])
-            log.info("a live frame takes %.1f ms a megapixel with %s", 1e9 * self._trials[flow], flow)
-        return self._trials[flow]
+    def _pixels(self, load: Load, share: float) -> int:
+        """The pixels of a canvas whose frames take this share of what those of the load take."""
+        fixed, pixel = self._trials[load.flow]
+        return int((share * (fixed + pixel * load.pixels) - fixed) / pixel) if pixel else 0
 
-
-def _overloaded(text: str, pixels: int, share: float, rate: float | None) -> RefusedError:
-    if share <= 0:
-        return RefusedError(Code.OVERLOADED, f"{text}: nothing fits until one of them ends")
-    fits = f"max_pixels {int(pixels * share):d}"
-    if rate is not None:
-        fits += f", or {rate * share:.1f} frames a second,"
-    return RefusedError(Code.OVERLOADED, f"{text}: {fits} would fit")
+    def _expected_s(self, load: Load) -> float:
+        if load.flow not in self._trials:
+            self._trials[load.flow] = _tried(self._room.flows[load.flow])
+            fixed, pixel = self._trials[load.flow]
+            log.info("a live frame takes %.1f ms and %.1f a megapixel with %s", 1e3 * fixed, 1e9 * pixel, load.flow)
+        fixed, pixel = self._trials[load.flow]
+        return fixed + pixel * load.pixels
 
 
-def _tried(runner: FlowRunner) -> float:
-    """Seconds a pixel that a live frame takes, with two references, on generated pictures. 0 if the engine fails."""
-    width, height = TRIAL_SIZE
+def _overloaded(text: str, pixels: int, rate: float | None) -> RefusedError:
+    """Pixels and rate: what would fit; less than one: nothing."""
+    fitting = [f"max_pixels {pixels}"] if pixels >= LEAST_PIXELS else []
+    fitting += [f"{rate:.1f} frames a second"] if rate is not None and rate >= 1 else []
+    fits = f"{' or '.join(fitting)} would fit" if fitting else "nothing fits until one of them ends"
+    return RefusedError(Code.OVERLOADED, f"{text}: {fits}")
+
+
+def _tried(runner: FlowRunner) -> tuple[float, float]:
+    """Seconds a frame and a pixel that a live frame takes. Next to nothing if the engine fails: that is told later."""
+    (small, small_s), (large, large_s) = ((w * h, _trial_s(runner, (w, h))) for w, h in TRIAL_SIZES)
+    pixel = max(0.0, (large_s - small_s) / (large - small))
+    return max(1e-6, small_s - pixel * small), pixel
+
+
+def _trial_s(runner: FlowRunner, size: tuple[int, int]) -> float:
+    """Seconds that a live frame of this size takes, with three references, on generated pictures."""
+    width, height = size
     noise = np.random.default_rng(0).integers(0, 255, (height // 8 + 8, width // 8 + 8, 3), np.uint8)
     ground = cv2.resize(noise, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
-    session = LiveSession(Brief(cut_detection=False), TRIAL_SIZE)
+    session = LiveSession(Brief(cut_detection=False, keyframe_gap_min_s=0.0), size)
     times = []
     for index in range(TRIAL_FRAMES):
         picture: Picture = np.ascontiguousarray(ground[2 * index : 2 * index + height, index : index + width])
@@ -118,7 +143,7 @@ def _tried(runner: FlowRunner) -> float:
         times.append(time.perf_counter() - began)
         for ask in session.take_jobs():
             session.adopt([PaintDone(job.id, job.epoch, job.frame.bgr) for job in ask.jobs])
-    return float(np.median(times[TRIAL_WARM_UP:])) / (width * height)
+    return float(np.median(times[TRIAL_WARM_UP:]))
 
 
 def _answered(step: Step, runner: FlowRunner) -> None:

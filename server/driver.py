@@ -410,6 +410,9 @@ class Driver:
                 log.warning("session %d is not taken up again: %s", stored.opening.session, error)
                 continue
             self._lanes[key] = lane
+            if lane.stream.live:
+                width, height = lane.stream.canvas.size
+                self._admission.restored(key, stored.opening, width * height, lane.stream.flow)
             found[key] = stored
             log.info("session %d is taken up again, after frame %s", stored.opening.session, stored.last_index)
         return found

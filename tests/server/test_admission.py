@@ -1,0 +1,73 @@
+"""Who is let in to a live daemon. What a frame takes is measured here as there, so nothing depends on a clock."""
+
+import re
+from typing import Any
+
+import pytest
+
+from warpaint.engines.flow.dis import Dis
+from warpaint.proto.errors import Code, RefusedError
+from warpaint.proto.messages import Open, Source
+from warpaint.server.admission import BELIEVED_FRAMES, Admission
+from warpaint.server.engine_room import EngineRoom
+
+PIXELS = 640 * 384
+NEVER_S = 60_000.0
+
+
+@pytest.fixture(scope="module")
+def room() -> EngineRoom:
+    return EngineRoom({}, {"dis": Dis()}, paint_timeout_s=1.0)
+
+
+def opening(rate: float | None = None, max_delay_ms: float = NEVER_S) -> Open:
+    return Open(session=0, source=Source(width=640, height=384, rate=rate), pacing="live", max_delay_ms=max_delay_ms)
+
+
+def refusal(admission: Admission, pixels: int = PIXELS, **wishes: Any) -> str:
+    with pytest.raises(RefusedError) as caught:
+        admission.admit("new", opening(**wishes), pixels, "dis")
+    assert caught.value.code is Code.OVERLOADED
+    return str(caught.value)
+
+
+def test_a_rate_that_cannot_be_is_refused_and_what_would_fit_fits(room: EngineRoom) -> None:
+    admission = Admission(room)
+    said = refusal(admission, rate=1000.0)
+    found = re.search(r"max_pixels (\d+)|([\d.]+) frames a second would fit", said)
+    assert found, said
+    rates = re.findall(r"([\d.]+) frames a second would fit", said)
+    assert rates, said
+    admission.admit("fits", opening(rate=float(rates[0]) - 0.1), PIXELS, "dis")
+
+
+def test_a_frame_that_takes_longer_than_the_delay_is_refused(room: EngineRoom) -> None:
+    assert "max_delay_ms 1" in refusal(Admission(room), max_delay_ms=1.0)
+
+
+def test_without_a_rate_sessions_are_let_in_as_long_as_a_frame_of_each_fits_the_delay(room: EngineRoom) -> None:
+    admission = Admission(room)
+    for number in range(1000):
+        try:
+            admission.admit(str(number), opening(max_delay_ms=1000.0), PIXELS, "dis")
+        except RefusedError:
+            break
+    assert 0 < number < 999
+    admission.ended("0")
+    admission.admit("again", opening(max_delay_ms=1000.0), PIXELS, "dis")
+
+
+def test_a_session_that_takes_more_than_was_thought_leaves_less_for_others(room: EngineRoom) -> None:
+    admission = Admission(room)
+    admission.admit("first", opening(rate=1.0), PIXELS, "dis")
+    admission.count("first", 0.5 * BELIEVED_FRAMES, BELIEVED_FRAMES)  # half a second a frame
+    assert "40 % are free" in refusal(admission, rate=1.0)
+    admission.ended("first")
+    admission.admit("new", opening(rate=1.0), PIXELS, "dis")
+
+
+def test_where_nothing_fits_that_is_said(room: EngineRoom) -> None:
+    admission = Admission(room)
+    admission.admit("first", opening(rate=1.0), PIXELS, "dis")
+    admission.count("first", 0.95 * BELIEVED_FRAMES, BELIEVED_FRAMES)
+    assert "nothing fits" in refusal(admission, rate=1.0)
