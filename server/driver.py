@@ -38,7 +38,7 @@ from .admission import Admission
 from .asks import PaintAsk
 from .config import Settings
 from .engine_room import EngineRoom, Painting
-from .lane import Lane, fair, weight
+from .lane import Lane, Turns, weight
 from .line import Outlet
 from .store import Store, Stored
 from .stream import Arrival, Ending, Reason, Stream
@@ -137,6 +137,7 @@ class Driver:
         self.ended = threading.Event()
         self._commands: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._lanes: dict[str, Lane] = {}
+        self._turns = Turns()
         self._stop_by: float | None = None
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -156,7 +157,7 @@ class Driver:
         while not self._finished():
             self._take(wait=idle)
             ready = [lane for lane in self._lanes.values() if self._contained(lane, self._is_ready)]
-            turn = fair(ready)
+            turn = self._turns.next(ready)
             for lane in turn:
                 self._contained(lane, self._advance)
             self._answer([lane for lane in turn if lane.ask is not None])
@@ -373,8 +374,7 @@ class Driver:
             self._reply(Reply(key, message, payloads))
 
         stream = Stream(opening.message, self._settings, looks, flow, send, opening.outlet)
-        least = min((lane.used_s for lane in self._lanes.values()), default=0.0)
-        return Lane(key, stream, painter, opening.linger_s, used_s=least)
+        return Lane(key, stream, painter, opening.linger_s)
 
     def _check_engines(self, painter: str, flow: str) -> None:
         if painter not in self._room.painters:

@@ -87,6 +87,7 @@ class Gateway:
         self._replies: deque[Reply | StatusReply] = deque()
         self._peers: dict[bytes, Peer] = {}
         self._lines: dict[str, Line] = {}  # by key
+        self._ended: dict[tuple[bytes, int], Line] = {}  # by connection and session: not yet acknowledged
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
         self._probed = time.monotonic()
@@ -186,7 +187,7 @@ class Gateway:
             self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session)
         elif message.session in peer.lines:
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
-        elif len(self._lines) >= self._settings.max_sessions and not self._made_room():
+        elif self._taken >= self._settings.max_sessions and not self._made_room():
             text = f"all {self._settings.max_sessions} sessions are taken"
             self._refuse(identity, Code.TOO_MANY_SESSIONS, text, message.session)
         else:
@@ -196,9 +197,14 @@ class Gateway:
             peer.lines[message.session] = self._lines[key] = line
             self._driver.put(Command(key, Opening(message, line.linger_s, line.outlet)))
 
+    @property
+    def _taken(self) -> int:
+        """Sessions that are there, with or without a client."""
+        return sum(not line.ended for line in self._lines.values())
+
     def _made_room(self) -> bool:
         """Ends the session that has waited longest for a client that is gone. False: there is none."""
-        waiting = [line for line in self._lines.values() if line.peer is None]
+        waiting = [line for line in self._lines.values() if line.peer is None and not line.ended]
         if not waiting:
             return False
         self._end_line(min(waiting, key=lambda line: line.lost_at))
@@ -233,21 +239,28 @@ class Gateway:
         peer = self._peers.get(identity)
         line = peer.lines.get(message.session) if peer else None
         index, request = getattr(message, "index", None), getattr(message, "request", None)
+        if isinstance(message, Ack):
+            self._acknowledge(line or self._ended.get((identity, message.session)), message)
+            return
         if line is None or line.closing:
-            if not isinstance(message, Ack):
-                text = f"session {message.session} is not open on this connection"
-                self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
+            text = f"session {message.session} is not open on this connection"
+            self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
             return
         try:
             self._take(line, message, received)
         except RefusedError as error:
             self._refuse(identity, error.code, str(error), message.session, index, request)
 
-    def _take(self, line: Line, message: Request | FrameIn | Ack, received: Received[ToServer]) -> None:
-        """Takes what a client sends in a session. Raises RefusedError for what cannot be taken."""
-        if isinstance(message, Ack):
+    def _acknowledge(self, line: Line | None, message: Ack) -> None:
+        """Lets answers go; and a session that has ended, with the last of them."""
+        if line is not None:
             line.acknowledge(message.seq)
-        elif isinstance(message, FrameIn):
+            if line.ended and not line.kept:
+                self._end_line(line)
+
+    def _take(self, line: Line, message: Request | FrameIn, received: Received[ToServer]) -> None:
+        """Takes what a client sends in a session. Raises RefusedError for what cannot be taken."""
+        if isinstance(message, FrameIn):
             if self._stopping:
                 raise RefusedError(Code.SHUTTING_DOWN, "the daemon is stopping")
             line.take_frame(message)
@@ -322,8 +335,7 @@ class Gateway:
             if isinstance(outgoing.message, Status):
                 self._answered_status(identity)
             if line is not None and line.sent(outgoing):
-                peer.lines.pop(line.session, None)
-                self._lines.pop(line.key, None)
+                self._closed(identity, peer, line)
         if not peer.lines:
             self._peers.pop(identity, None)
 
@@ -354,10 +366,21 @@ class Gateway:
             if not line.linger_s or not line.window:
                 self._end_line(line)
 
+    def _closed(self, identity: bytes, peer: Peer, line: Line) -> None:
+        """The client was told that the session has ended. One that acknowledges may have to be told once more."""
+        peer.lines.pop(line.session, None)
+        line.peer, line.lost_at = None, time.monotonic()
+        if line.acknowledges and line.linger_s:
+            self._ended[identity, line.session] = line
+        else:
+            self._end_line(line)
+
     def _end_line(self, line: Line) -> None:
         """Nobody waits for this session any more."""
         self._lines.pop(line.key, None)
-        self._driver.put(Gone(line.key))
+        self._ended = {place: each for place, each in self._ended.items() if each is not line}
+        if not line.ended:
+            self._driver.put(Gone(line.key))
 
     def _reply_status(self, reply: StatusReply) -> None:
         """Sends a Status, with what is known here of each session."""
@@ -389,7 +412,8 @@ class Gateway:
         now = time.monotonic()
         for line in [each for each in self._lines.values() if each.peer is None]:
             if now - line.lost_at > line.linger_s:
-                log.info("the client of session %d has not come back in %g s", line.session, line.linger_s)
+                if not line.ended:
+                    log.info("the client of session %d has not come back in %g s", line.session, line.linger_s)
                 self._end_line(line)
         if now - self._probed < self._settings.probe_s:
             return

@@ -22,7 +22,7 @@ class Lane:
     stream: Stream
     painter: str
     linger_s: float
-    used_s: float = 0.0  # of the driver's time, by which streams are served; a new one begins where the others are
+    used_s: float = 0.0  # of the driver's time, by which streams are served
     busy_s: float = 0.0  # the same, from none on
     stored_at: float = 0.0  # time.monotonic() when it was last written down
     painting: Painting | None = None  # that the stream waits for: pacing `every`
@@ -49,12 +49,27 @@ class Lane:
         return self.stream.flow, "match", ask.request.target.key, alone
 
 
-def fair(ready: Sequence[Lane]) -> list[Lane]:
-    """Those of the lanes whose turn it is, the one that has used least first; at least one if any is ready."""
-    if not ready:
-        return []
-    ordered = sorted(ready, key=lambda lane: lane.used_s)
-    return [lane for lane in ordered if lane.used_s <= ordered[0].used_s + AHEAD_S]
+class Turns:
+    """Says whose turn it is: streams that are ready share the driver's time evenly."""
+
+    def __init__(self) -> None:
+        self._ready: set[str] = set()
+        self._least_s = 0.0  # that a stream had used when it was last ready
+
+    def next(self, ready: Sequence[Lane]) -> list[Lane]:
+        """Those of the ready lanes whose turn it is, the one that has used least first; at least one if any is ready.
+
+        One that was not ready the time before is owed nothing for it: it joins those that have used least.
+        """
+        for lane in ready:
+            if lane.key not in self._ready:
+                lane.used_s = max(lane.used_s, self._least_s)
+        self._ready = {lane.key for lane in ready}
+        if not ready:
+            return []
+        ordered = sorted(ready, key=lambda lane: lane.used_s)
+        self._least_s = ordered[0].used_s
+        return [lane for lane in ordered if lane.used_s <= self._least_s + AHEAD_S]
 
 
 def weight(ask: FlowAsk) -> int:

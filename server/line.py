@@ -69,6 +69,7 @@ class Line:
     kept: deque[Outgoing] = field(default_factory=deque)  # numbered, and not acknowledged yet
     seq: int = 0  # of the last answer
     acknowledges: bool = False
+    ended: bool = False  # `closed` was sent, and is kept until it is acknowledged
     epoch: int = 0  # of the last painted frame
 
     # In
@@ -139,6 +140,7 @@ class Line:
         """Keeps the accounts of what was sent: an answer makes room for another. True: the session has ended."""
         message = outgoing.message
         if isinstance(message, Closed) or (isinstance(message, Error) and not self.window):
+            self.ended = True
             return True
         if isinstance(message, Opened):
             self.window = message.credit
