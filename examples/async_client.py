@@ -1,6 +1,6 @@
 """The same as sync_client.py, for asyncio: a film as if from a camera, and a line a second.
 
-python examples/async_client.py in.mp4 --pacing live --look ink
+python examples/async_client.py in.mp4 --look ink
 """
 
 import argparse
@@ -45,7 +45,7 @@ async def main() -> None:
     """Pushes and takes at the same time: `paint` has a task of its own that pushes."""
     parser = argparse.ArgumentParser(description="Paints a film as if it came from a camera.")
     parser.add_argument("film", type=Path)
-    parser.add_argument("--pacing", choices=("every", "live"), default="every")
+    parser.add_argument("--pacing", choices=("every", "live"), default="live")
     parser.add_argument("--look", help="what to paint like [the painter's first look]")
     parser.add_argument("--daemon", metavar="ADDRESS", help="[the user's own daemon]")
     arguments = parser.parse_args()

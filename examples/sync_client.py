@@ -1,6 +1,6 @@
 """Paints a film as if it came from a camera, and prints a line a second: frames a second, delay, frames dropped.
 
-python examples/sync_client.py in.mp4 --pacing live --look ink
+python examples/sync_client.py in.mp4 --look ink
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     """Reads the film at its own speed, pushes each frame when it is due, and takes what is painted in between."""
     parser = argparse.ArgumentParser(description="Paints a film as if it came from a camera.")
     parser.add_argument("film", type=Path)
-    parser.add_argument("--pacing", choices=("every", "live"), default="every")
+    parser.add_argument("--pacing", choices=("every", "live"), default="live")
     parser.add_argument("--look", help="what to paint like [the painter's first look]")
     parser.add_argument("--daemon", metavar="ADDRESS", help="[the user's own daemon]")
     arguments = parser.parse_args()

@@ -9,9 +9,6 @@ import pytest
 
 from support.daemon import Daemon
 from support.router import Router
-from support.scenes import film, two_layers
-from warpaint.client import Client
-from warpaint.proto.errors import Code, RefusedError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = ("sync_client.py", "async_client.py")
@@ -29,19 +26,6 @@ def clip(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def live_daemon(shared_daemon: Daemon) -> Daemon:
-    """The daemon, if it offers pacing `live`."""
-    try:
-        with Client(shared_daemon.address) as client, client.session(pacing="live", rate=RATE) as session:
-            session.push(film(two_layers((64, 48)), 1, (64, 48))[0], 0)
-    except RefusedError as error:
-        if error.code is Code.UNSUPPORTED:
-            pytest.skip("this daemon does not offer pacing `live`")
-        raise
-    return shared_daemon
-
-
 def lines(program: str, clip: Path, address: str, *flags: str) -> list[str]:
     """What a program prints."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / program), str(clip), "--daemon", address, *flags]
@@ -57,21 +41,21 @@ def test_all_examples_are_run() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_in_pacing_every(program: str, clip: Path, shared_daemon: Daemon) -> None:
-    said = lines(program, clip, shared_daemon.address, "--look", "poster")
+    said = lines(program, clip, shared_daemon.address, "--look", "poster", "--pacing", "every")
     assert len(said) >= 2
     assert all(LINE.fullmatch(line) for line in said), said
     assert all(line.endswith("dropped: none") for line in said)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_in_pacing_live(program: str, clip: Path, live_daemon: Daemon) -> None:
-    check_live(lines(program, clip, live_daemon.address, "--look", "poster", "--pacing", "live"))
+def test_in_pacing_live(program: str, clip: Path, shared_daemon: Daemon) -> None:
+    check_live(lines(program, clip, shared_daemon.address, "--look", "poster"))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_in_pacing_live_with_nobody_who_paints(program: str, clip: Path, tmp_path: Path) -> None:
     with Router(f"ipc://{tmp_path}/router.sock") as router:
-        check_live(lines(program, clip, router.address, "--pacing", "live"))
+        check_live(lines(program, clip, router.address))
         [opening] = [each.opening for each in router.sittings.values()]
     assert (opening.pacing, opening.source.rate) == ("live", RATE)
     assert len(router.taken) == SECONDS * RATE
