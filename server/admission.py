@@ -5,6 +5,7 @@ and then on the sessions themselves.
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,9 @@ TRIAL_SIZE = (384, 256)
 TRIAL_FRAMES, TRIAL_WARM_UP = 8, 3
 # A session's own time is believed from so many frames on: two seconds at 30 a second.
 BELIEVED_FRAMES = 60
+# The least that a refusal offers: of pixels what `open` may ask for, of frames a second as fine as it is said.
+MIN_PIXELS = 64
+LEAST_RATE = 0.1
 
 
 @dataclass(slots=True)
@@ -55,16 +59,17 @@ class Admission:
         load = Load(pixels, flow, opening.source.rate)
         step_s = self._step_s(load)
         others_s = sum(self._step_s(each) for each in self._loads.values())
-        fits_s = opening.max_delay_ms / 1e3 - others_s
-        if step_s > fits_s:
+        in_time = _share(opening.max_delay_ms / 1e3 - others_s, step_s)
+        free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
+        often = 1.0 if load.rate is None else _share(free, step_s * load.rate)
+        if in_time < 1.0:
             text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
-            raise _overloaded(f"{text}, of max_delay_ms {opening.max_delay_ms:g}", pixels, fits_s / step_s, None)
-        if load.rate is not None:
-            free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
-            if step_s * load.rate > free:
-                text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
-                share = free / (step_s * load.rate)
-                raise _overloaded(f"{text}, and {100 * max(0.0, free):.0f} % are free", pixels, share, load.rate)
+            text += f", of max_delay_ms {opening.max_delay_ms:g}"
+            raise _overloaded(text, pixels * min(in_time, often), None)
+        if load.rate is not None and often < 1.0:
+            text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
+            text += f", and {100 * max(0.0, free):.0f} % are free"
+            raise _overloaded(text, pixels * often, load.rate * often)
         self._loads[key] = load
 
     def count(self, key: str, busy_s: float, frames: int) -> None:
@@ -92,13 +97,21 @@ class Admission:
         return self._trials[flow]
 
 
-def _overloaded(text: str, pixels: int, share: float, rate: float | None) -> RefusedError:
-    if share <= 0:
+def _share(there_is: float, wanted: float) -> float:
+    """How much of what is wanted there is, 0 to 1."""
+    return 1.0 if wanted <= there_is else max(0.0, there_is / wanted)
+
+
+def _overloaded(text: str, pixels: float, rate: float | None) -> RefusedError:
+    """The refusal, with what would fit: rounded down, so that it does."""
+    fits = []
+    if pixels >= MIN_PIXELS:
+        fits.append(f"max_pixels {int(pixels):d}")
+    if rate is not None and rate >= LEAST_RATE:
+        fits.append(f"{math.floor(rate / LEAST_RATE) * LEAST_RATE:.1f} frames a second")
+    if not fits:
         return RefusedError(Code.OVERLOADED, f"{text}: nothing fits until one of them ends")
-    fits = f"max_pixels {int(pixels * share):d}"
-    if rate is not None:
-        fits += f", or {rate * share:.1f} frames a second,"
-    return RefusedError(Code.OVERLOADED, f"{text}: {fits} would fit")
+    return RefusedError(Code.OVERLOADED, f"{text}: {', or '.join(fits)} would fit")
 
 
 def _tried(runner: FlowRunner) -> float:
