@@ -137,6 +137,7 @@ class Driver:
         self.ended = threading.Event()
         self._commands: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._lanes: dict[str, Lane] = {}
+        self._used_s = 0.0  # of the lane that has used least, of those that had something to do
         self._stop_by: float | None = None
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -157,6 +158,7 @@ class Driver:
             self._take(wait=idle)
             ready = [lane for lane in self._lanes.values() if self._contained(lane, self._is_ready)]
             turn = fair(ready)
+            self._used_s = min((lane.used_s for lane in ready), default=self._used_s)
             for lane in turn:
                 self._contained(lane, self._advance)
             self._answer([lane for lane in turn if lane.ask is not None])
@@ -346,6 +348,7 @@ class Driver:
             return
         if isinstance(item, Close) and item.discard:
             self._cancel(lane)
+        lane.rouse(self._used_s)
         lane.stream.put(item)
 
     def _open(self, key: str, opening: Opening) -> None:
@@ -373,8 +376,7 @@ class Driver:
             self._reply(Reply(key, message, payloads))
 
         stream = Stream(opening.message, self._settings, looks, flow, send, opening.outlet)
-        least = min((lane.used_s for lane in self._lanes.values()), default=0.0)
-        return Lane(key, stream, painter, opening.linger_s, used_s=least)
+        return Lane(key, stream, painter, opening.linger_s, used_s=self._used_s)
 
     def _check_engines(self, painter: str, flow: str) -> None:
         if painter not in self._room.painters:

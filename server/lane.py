@@ -36,6 +36,14 @@ class Lane:
         """All that is under way at the painter."""
         return [*self.beside, *([self.painting] if self.painting else [])]
 
+    def rouse(self, used_s: float) -> None:
+        """Has it take its turns from now on, if it had nothing to do: time that it did not want is not owed to it.
+
+        used_s: what others have used.
+        """
+        if self.stream.serving is None and not self.stream.inbox:
+            self.used_s = max(self.used_s, used_s - AHEAD_S)
+
     def charge(self, seconds: float) -> None:
         """Notes time that was spent on this stream."""
         self.used_s += seconds
