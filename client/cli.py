@@ -201,6 +201,7 @@ def _print_status(status: Status) -> None:
         "session",
         "painter",
         "flow",
+        "pacing",
         "canvas",
         "waiting",
         "unsent",
@@ -208,6 +209,8 @@ def _print_status(status: Status) -> None:
         "failed",
         "dropped",
         "ms a frame",
+        "delay ms",
+        "client",
     )
     sessions = Table(*columns, box=None)
     for each in status.sessions:
@@ -217,6 +220,7 @@ def _print_status(status: Status) -> None:
             str(each.session),
             each.painter,
             each.flow,
+            each.pacing,
             f"{each.width}x{each.height}",
             str(each.waiting),
             str(each.unsent),
@@ -224,5 +228,7 @@ def _print_status(status: Status) -> None:
             str(each.totals.failed),
             dropped,
             f"{busy:.1f}",
+            f"{each.delay_ms:.0f}",
+            "here" if each.connected else "gone",
         )
     out.print(sessions if status.sessions else "no sessions")

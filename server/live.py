@@ -187,9 +187,10 @@ class LiveSession:
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot. Raises SnapshotError; the session is then as before."""
         state = snapshot.load(data)
-        if state.size != self.size or state.live is None:
-            pacing = "every" if state.live is None else "live"
-            raise snapshot.SnapshotError(f"the snapshot is {pacing}, {state.size}; this session is live, {self.size}")
+        if state.live is None:
+            raise snapshot.SnapshotError("the snapshot is of a session of pacing 'every'; this one is live")
+        if state.size != self.size:
+            raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
         self.brief, self._wanted = state.brief, []
         seen = None
         if "keyframe" in state.references:

@@ -125,6 +125,8 @@ class Session:
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""
         state = snapshot.load(data)
+        if state.live is not None:
+            raise snapshot.SnapshotError("the snapshot is of a live session; this one is of pacing 'every'")
         if state.size != self.size:
             raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
         self.brief, self.epoch = state.brief, state.epoch

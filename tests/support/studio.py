@@ -13,6 +13,7 @@ from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
 from warpaint.server.asks import Ask, Encode, MatchAsk, Output
+from warpaint.server.live import LiveSession
 from warpaint.server.session import Session
 
 RATE = 25
@@ -45,7 +46,7 @@ class Grain:
         return np.clip(job.frame.bgr.astype(int) + noise[y : y + h, x : x + w], 0, 255).astype(np.uint8)
 
 
-def drive(session: Session, frame: Frame, flow: FlowEngine, painter: Painter) -> list[Output]:
+def drive(session: Session | LiveSession, frame: Frame, flow: FlowEngine, painter: Painter) -> list[Output]:
     """The outputs of one step, its asks answered."""
 
     def answer(ask: Ask) -> Any:
