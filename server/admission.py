@@ -5,6 +5,7 @@ engine, on generated pictures of two sizes, and corrected by what the sessions t
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,10 +29,11 @@ PROMISED = 0.9
 # few only warm up.
 TRIAL_SIZES = (192, 128), (640, 384)
 TRIAL_FRAMES, TRIAL_WARM_UP = 6, 2
-# The smallest canvas that is worth speaking of, pixels: 64x48.
-LEAST_PIXELS = 3_072
 # A session's own time is believed from so many frames on: two seconds at 30 a second.
 BELIEVED_FRAMES = 60
+# The least that a refusal offers: 64x48 pixels, and frames a second as fine as it is said.
+LEAST_PIXELS = 3_072
+LEAST_RATE = 0.1
 
 
 @dataclass(slots=True)
@@ -66,18 +68,17 @@ class Admission:
     def _check(self, load: Load, max_delay_ms: float) -> None:
         step_s = self._step_s(load)
         others_s = sum(self._step_s(each) for each in self._loads.values())
-        fits_s = max_delay_ms / 1e3 - others_s
-        if step_s > fits_s:
+        in_time = _share(max_delay_ms / 1e3 - others_s, step_s)
+        free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
+        often = 1.0 if load.rate is None else _share(free, step_s * load.rate)
+        if in_time < 1.0:
             text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
             text += f", of max_delay_ms {max_delay_ms:g}"
-            raise _overloaded(text, self._pixels(load, fits_s / step_s), None)
-        if load.rate is not None:
-            free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
-            if step_s * load.rate > free:
-                text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
-                share = free / (step_s * load.rate)
-                text += f", and {100 * max(0.0, free):.0f} % are free"
-                raise _overloaded(text, self._pixels(load, share), load.rate * share)
+            raise _overloaded(text, self._pixels(load, min(in_time, often)), None)
+        if load.rate is not None and often < 1.0:
+            text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
+            text += f", and {100 * max(0.0, free):.0f} % are free"
+            raise _overloaded(text, self._pixels(load, often), load.rate * often)
 
     def count(self, key: str, busy_s: float, frames: int) -> None:
         """Notes what a session has taken so far: seconds, for so many frames."""
@@ -111,11 +112,17 @@ class Admission:
         return fixed + pixel * load.pixels
 
 
+def _share(there_is: float, wanted: float) -> float:
+    """How much of what is wanted there is, 0 to 1."""
+    return 1.0 if wanted <= there_is else max(0.0, there_is / wanted)
+
+
 def _overloaded(text: str, pixels: int, rate: float | None) -> RefusedError:
-    """Pixels and rate: what would fit; less than one: nothing."""
+    """The refusal, with what would fit: rounded down, so that it does."""
     fitting = [f"max_pixels {pixels}"] if pixels >= LEAST_PIXELS else []
-    fitting += [f"{rate:.1f} frames a second"] if rate is not None and rate >= 1 else []
-    fits = f"{' or '.join(fitting)} would fit" if fitting else "nothing fits until one of them ends"
+    if rate is not None and rate >= LEAST_RATE:
+        fitting.append(f"{math.floor(rate / LEAST_RATE) * LEAST_RATE:.1f} frames a second")
+    fits = f"{', or '.join(fitting)} would fit" if fitting else "nothing fits until one of them ends"
     return RefusedError(Code.OVERLOADED, f"{text}: {fits}")
 
 

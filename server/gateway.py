@@ -87,7 +87,6 @@ class Gateway:
         self._replies: deque[Reply | StatusReply] = deque()
         self._peers: dict[bytes, Peer] = {}
         self._lines: dict[str, Line] = {}  # by key
-        self._ended: dict[tuple[bytes, int], Line] = {}  # by connection and session: not yet acknowledged
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
         self._probed = time.monotonic()
@@ -185,9 +184,9 @@ class Gateway:
         peer = self._peers.setdefault(identity, Peer())
         if self._stopping:
             self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session)
-        elif message.session in peer.lines:
+        elif _taken(peer, message.session):
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
-        elif self._taken >= self._settings.max_sessions and not self._made_room():
+        elif self._open_lines() >= self._settings.max_sessions and not self._made_room():
             text = f"all {self._settings.max_sessions} sessions are taken"
             self._refuse(identity, Code.TOO_MANY_SESSIONS, text, message.session)
         else:
@@ -197,14 +196,12 @@ class Gateway:
             peer.lines[message.session] = self._lines[key] = line
             self._driver.put(Command(key, Opening(message, line.linger_s, line.outlet)))
 
-    @property
-    def _taken(self) -> int:
-        """Sessions that are there, with or without a client."""
-        return sum(not line.ended for line in self._lines.values())
+    def _open_lines(self) -> int:
+        return sum(not line.over for line in self._lines.values())
 
     def _made_room(self) -> bool:
         """Ends the session that has waited longest for a client that is gone. False: there is none."""
-        waiting = [line for line in self._lines.values() if line.peer is None and not line.ended]
+        waiting = [line for line in self._lines.values() if line.peer is None and not line.over]
         if not waiting:
             return False
         self._end_line(min(waiting, key=lambda line: line.lost_at))
@@ -216,7 +213,7 @@ class Gateway:
         if line is None or not line.window:
             text = "no session waits under this token: it has ended, or its client was gone for too long"
             self._refuse(identity, Code.UNKNOWN_TOKEN, text, message.session)
-        elif peer.lines.get(message.session, line) is not line:
+        elif _taken(peer, message.session) and peer.lines[message.session] is not line:
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
         else:
             self._move(line, identity, peer, message)
@@ -235,13 +232,19 @@ class Gateway:
         peer.unsent.extend((line, each) for each in line.kept)
         log.info("session %d goes on at %s", line.session, identity.hex())
 
+    def _acknowledged(self, line: Line, message: Ack) -> None:
+        line.acknowledge(message.seq)
+        if line.over and not line.kept:
+            self._let_go(line)
+
     def _in_session(self, identity: bytes, message: Request | FrameIn | Ack, received: Received[ToServer]) -> None:
         peer = self._peers.get(identity)
         line = peer.lines.get(message.session) if peer else None
-        index, request = getattr(message, "index", None), getattr(message, "request", None)
         if isinstance(message, Ack):
-            self._acknowledge(line or self._ended.get((identity, message.session)), message)
+            if line is not None:
+                self._acknowledged(line, message)
             return
+        index, request = getattr(message, "index", None), getattr(message, "request", None)
         if line is None or line.closing:
             text = f"session {message.session} is not open on this connection"
             self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
@@ -250,13 +253,6 @@ class Gateway:
             self._take(line, message, received)
         except RefusedError as error:
             self._refuse(identity, error.code, str(error), message.session, index, request)
-
-    def _acknowledge(self, line: Line | None, message: Ack) -> None:
-        """Lets answers go; and a session that has ended, with the last of them."""
-        if line is not None:
-            line.acknowledge(message.seq)
-            if line.ended and not line.kept:
-                self._end_line(line)
 
     def _take(self, line: Line, message: Request | FrameIn, received: Received[ToServer]) -> None:
         """Takes what a client sends in a session. Raises RefusedError for what cannot be taken."""
@@ -335,7 +331,7 @@ class Gateway:
             if isinstance(outgoing.message, Status):
                 self._answered_status(identity)
             if line is not None and line.sent(outgoing):
-                self._closed(identity, peer, line)
+                self._is_over(line)
         if not peer.lines:
             self._peers.pop(identity, None)
 
@@ -362,25 +358,31 @@ class Gateway:
         log.info("client %s is gone", identity.hex())
         self._asking.pop(identity, None)
         for line in peer.lines.values():
-            line.peer, line.lost_at = None, time.monotonic()
+            line.peer = None
+            line.lost_at = line.lost_at if line.over else time.monotonic()
             if not line.linger_s or not line.window:
                 self._end_line(line)
 
-    def _closed(self, identity: bytes, peer: Peer, line: Line) -> None:
-        """The client was told that the session has ended. One that acknowledges may have to be told once more."""
-        peer.lines.pop(line.session, None)
-        line.peer, line.lost_at = None, time.monotonic()
-        if line.acknowledges and line.linger_s:
-            self._ended[identity, line.session] = line
-        else:
-            self._end_line(line)
+    def _is_over(self, line: Line) -> None:
+        """A session has ended. Its last answers may be lost with the connection: they are kept for a while."""
+        line.over, line.lost_at = True, time.monotonic()
+        if not line.kept or not line.linger_s:
+            self._let_go(line)
+        over = [each for each in self._lines.values() if each.over]
+        if len(over) > self._settings.max_sessions:
+            self._let_go(min(over, key=lambda each: each.lost_at))
+
+    def _let_go(self, line: Line) -> None:
+        """Nobody will ask for a session that is over."""
+        self._lines.pop(line.key, None)
+        peer = None if line.peer is None else self._peers.get(line.peer)
+        if peer is not None and peer.lines.get(line.session) is line:
+            del peer.lines[line.session]
 
     def _end_line(self, line: Line) -> None:
         """Nobody waits for this session any more."""
         self._lines.pop(line.key, None)
-        self._ended = {place: each for place, each in self._ended.items() if each is not line}
-        if not line.ended:
-            self._driver.put(Gone(line.key))
+        self._driver.put(Gone(line.key))
 
     def _reply_status(self, reply: StatusReply) -> None:
         """Sends a Status, with what is known here of each session."""
@@ -403,17 +405,20 @@ class Gateway:
     def _patience_ms(self) -> int:
         if any(peer.unsent or peer.refusals for peer in self._peers.values()):
             return RETRY_SEND_MS
-        if any(line.peer is None for line in self._lines.values()):
+        if any(line.peer is None or line.over for line in self._lines.values()):
             return LINGER_MS
         return int(self._settings.probe_s * 1000)
 
     def _probe(self) -> None:
         """Pings clients that have been silent: to one that is gone nothing can be sent, which is how we learn it."""
         now = time.monotonic()
-        for line in [each for each in self._lines.values() if each.peer is None]:
-            if now - line.lost_at > line.linger_s:
-                if not line.ended:
-                    log.info("the client of session %d has not come back in %g s", line.session, line.linger_s)
+        for line in [each for each in self._lines.values() if each.peer is None or each.over]:
+            if now - line.lost_at <= line.linger_s:
+                continue
+            if line.over:
+                self._let_go(line)
+            else:
+                log.info("the client of session %d has not come back in %g s", line.session, line.linger_s)
                 self._end_line(line)
         if now - self._probed < self._settings.probe_s:
             return
@@ -459,6 +464,12 @@ class Gateway:
             for address in self._settings.bind:
                 if address.startswith("ipc:///"):
                     Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
+
+
+def _taken(peer: Peer, number: int) -> bool:
+    """Whether a session of this number is open on a connection."""
+    line = peer.lines.get(number)
+    return line is not None and not line.over
 
 
 def _detach(peer: Peer, line: Line) -> None:

@@ -64,12 +64,12 @@ class Line:
     last_index: int | None = None
     last_request: int | None = None
     closing: bool = False
-    lost_at: float = 0.0  # time.monotonic() when its connection was lost
+    over: bool = False  # `closed` was sent; its last answers are kept for a client that may have lost them
+    lost_at: float = 0.0  # time.monotonic() when its connection was lost, or it was over
     frames: dict[int, None] = field(default_factory=dict)  # taken, and not answered by the driver yet; in order
     kept: deque[Outgoing] = field(default_factory=deque)  # numbered, and not acknowledged yet
     seq: int = 0  # of the last answer
     acknowledges: bool = False
-    ended: bool = False  # `closed` was sent, and is kept until it is acknowledged
     epoch: int = 0  # of the last painted frame
 
     # In
@@ -99,14 +99,15 @@ class Line:
     def acknowledge(self, seq: int) -> None:
         """The client has every answer up to this one: they are let go."""
         self.acknowledges = True
-        while self.kept and _seq(self.kept[0]) <= seq:
-            self._count(self.kept.popleft())
+        self._let_go(seq)
 
     def resumed(self, resume: Resume, peer: bytes, server: str) -> Resumed:
         """Goes on on another connection. The answers that it has missed are those that are kept now."""
         self.session, self.peer = resume.session, peer
         self.seq = max(self.seq, resume.seq)  # of a daemon that has started anew
-        self.acknowledge(resume.seq)
+        self._let_go(resume.seq)
+        for each in self.kept:
+            each.message = each.message.model_copy(update={"session": self.session})
         missed = [index for each in self.kept if (index := _frame_of(each.message)) is not None]
         return Resumed(
             session=self.session,
@@ -117,6 +118,10 @@ class Line:
             pending=(*missed, *self.frames),
             server=server,
         )
+
+    def _let_go(self, seq: int) -> None:
+        while self.kept and _seq(self.kept[0]) <= seq:
+            self._count(self.kept.popleft())
 
     # Out
 
@@ -140,7 +145,6 @@ class Line:
         """Keeps the accounts of what was sent: an answer makes room for another. True: the session has ended."""
         message = outgoing.message
         if isinstance(message, Closed) or (isinstance(message, Error) and not self.window):
-            self.ended = True
             return True
         if isinstance(message, Opened):
             self.window = message.credit

@@ -82,6 +82,12 @@ class LiveSession:
         held = [*self._now.references.values(), *(each.under for each in self._now.in_flight.values())]
         return sum(reference.nbytes for reference in held)
 
+    @property
+    def last(self) -> Picture | None:
+        """The raw frame that was seen last; None: there is none yet."""
+        last = self._now.references.get("last")
+        return None if last is None else last.frame.bgr
+
     # Events
 
     def update(self, brief: Brief) -> int:

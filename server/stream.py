@@ -219,7 +219,7 @@ class Stream:
             self._unshown.append((item.request, self._session.rekey()))
             self._recorded("rekey")
         elif isinstance(item, Hold):
-            self._holding, self._still = item.on, None
+            self._hold(item.on)
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
         elif isinstance(item, Flush):
@@ -304,6 +304,11 @@ class Stream:
         self.last_done = index
         for output in outputs:
             self._deliver(output, stages)
+
+    def _hold(self, on: bool) -> None:
+        """Stops the film on the frame that was seen last, or on its first."""
+        self._holding = on
+        self._still = self._session.last if on and isinstance(self._session, LiveSession) else None
 
     def _held(self, frame: Frame) -> Frame:
         """The frame, or while the film is held the picture that is held, at the frame's time."""

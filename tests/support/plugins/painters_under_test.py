@@ -157,6 +157,24 @@ class BusyInPython(_Painter):
         return 255 - job.frame.bgr
 
 
+class Gated(_Painter):
+    """Paints a flat colour, as soon as a file is there; it stops when it is told to."""
+
+    looks = ("red", "green", "blue")
+    gate = Path(os.environ.get("WARPAINT_TEST_GATE", "/no/gate"))
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        while not self.gate.exists() and not cancelled():
+            time.sleep(0.01)
+        if cancelled():
+            return [PaintDone(job.id, job.epoch, None, error=Code.CANCELLED, why="told to stop") for job in jobs]
+        return super().paint(jobs, cancelled)
+
+    def picture(self, job: PaintJob) -> Any:
+        colour = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}[job.brief.look or "red"]
+        return np.full_like(job.frame.bgr, colour)
+
+
 class DoesNotStop(_Painter):
     """Keeps the interpreter to itself for longer than any test, whatever it is told."""
 
