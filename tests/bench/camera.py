@@ -46,6 +46,7 @@ class Take:
     rate: float
     announced: bool = True
     max_pixels: int | None = None
+    max_delay_ms: float | None = None
     changes: Sequence[tuple[float, dict[str, Any]]] = ()
     keep: Path | None = None
     follows: bool = False
@@ -153,7 +154,7 @@ def _opened(client: Client, take: Take, pictures: Film) -> tuple[Session | None,
     """The session, opened, if the daemon takes it; and if not, or not at its rate, the daemon's words for that."""
     refused = ""
     for rate in [take.rate, None] if take.announced else [None]:
-        session = client.session(pacing="live", rate=rate, max_pixels=take.max_pixels)
+        session = client.session(pacing="live", rate=rate, max_pixels=take.max_pixels, max_delay_ms=take.max_delay_ms)
         try:
             session.open(Source(width=pictures.shape[2], height=pictures.shape[1]))
             return session, refused

@@ -36,7 +36,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, daemon(Path(name), "--log-level", "warning") as running:
         keep, source = Path(name) / "kept", film(Path(name))
         changes = [(flags.seconds / 2, {"look": flags.look})]
-        [footage] = filmed([Take(running.address, source, flags.seconds, RATE, False, None, changes, keep)])
+        [footage] = filmed(
+            [Take(running.address, source, flags.seconds, RATE, announced=False, changes=changes, keep=keep)]
+        )
         pictures: Film = np.load(source, mmap_mode="r")
         kept: Film = np.memmap(keep, np.uint8).reshape(-1, *pictures.shape[1:])
         _write(flags.folder / "live.mp4", footage, kept)
