@@ -121,8 +121,12 @@ def _shares(layers: Sequence[Layer], threshold: float, max_hops: int) -> tuple[l
 
 
 def _without(share: Weight, holes: Mask) -> Weight:
+    """The share but where it would be seen in holes alone, also when it is spread as the canvas is larger."""
     h, w = share.shape
-    inside = cv2.resize(holes.view(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)
+    inside = holes.view(np.uint8)
+    if holes.shape != share.shape:
+        covered = cv2.resize(inside * np.uint8(255), (w, h), interpolation=cv2.INTER_AREA) == 255
+        inside = cv2.erode(covered.view(np.uint8), NEIGHBOURS)
     return np.where(inside, np.float32(0), share)
 
 

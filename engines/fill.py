@@ -1,7 +1,8 @@
-"""Holes filled cheaply: what is seen there, in the tone of the paint around it, until a painter comes to them."""
+"""Holes filled cheaply: what is seen there, in the colours of the paint around it, until a painter comes to them."""
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .base import Mask, Picture
 from .grid import spread
@@ -10,6 +11,9 @@ from .grid import spread
 TONE_SCALE = 8
 # The raw picture is smoothed by a median of this diameter, pixels: paint has no finer detail than its brush.
 SMOOTH_PX = 5
+# The evidence that it takes to change colours: ten pixels on the grid of the tone, eight levels apart. Where less paint
+# is known, its few colours say nothing of the others. Squared levels.
+LEAVE_ALONE = 10 * 8.0**2
 # So far around a hole the tone is read, pixels.
 RIM_PX = 16
 
@@ -17,8 +21,9 @@ RIM_PX = 16
 def fill(paint: Picture, raw: Picture, holes: Mask) -> None:
     """Fills the holes [H, W] of the paint [H, W, 3], in place; outside them it stays as it is to the bit.
 
-    What fills a hole is the raw picture [H, W, 3], smoothed, plus the difference between paint and raw picture around
-    the hole, spread over it: so it joins the paint without a step, and holds still as the raw picture does.
+    What fills a hole is the raw picture [H, W, 3], smoothed, in the colours that raw ones have in the paint, plus what
+    the paint around the hole differs from that, spread over it. So it joins the paint without a step, has its colours,
+    and holds still as the raw picture does.
     """
     window = _window(holes)
     if window is None:
@@ -30,10 +35,22 @@ def fill(paint: Picture, raw: Picture, holes: Mask) -> None:
     small_paint, small_raw = (
         cv2.resize(each[window], size, interpolation=cv2.INTER_AREA).astype(np.float32) for each in (paint, raw)
     )
-    tone = cv2.resize(spread(small_paint - small_raw, known, scale=1), (w, h), interpolation=cv2.INTER_LINEAR)
+    colours = _colours(small_raw[known], small_paint[known])
+    tone = spread(small_paint - cv2.transform(small_raw, colours), known, scale=1)
     smooth = cv2.medianBlur(np.ascontiguousarray(raw[window]), SMOOTH_PX)
-    toned = cv2.add(smooth, tone, dtype=cv2.CV_8U)
+    coloured = cv2.transform(smooth, colours)
+    toned = cv2.add(coloured, cv2.resize(tone, (w, h), interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_8U)
     paint[window] = cv2.copyTo(toned, inside.view(np.uint8), np.ascontiguousarray(paint[window]))
+
+
+def _colours(raw: NDArray[np.float32], paint: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The affine map [3, 4] that takes raw colours [n, 3] to the paint's: least squares, drawn to changing nothing."""
+    known = np.column_stack([raw, np.full(len(raw), 255, np.float32)]).astype(np.float64)
+    normal = known.T @ known + np.eye(4) * LEAVE_ALONE
+    change = np.linalg.solve(normal, known.T @ (paint - raw))
+    colours = np.eye(3, 4) + change.T
+    colours[:, 3] *= 255
+    return colours.astype(np.float32)
 
 
 def _window(holes: Mask) -> tuple[slice, slice] | None:

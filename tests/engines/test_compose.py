@@ -187,6 +187,22 @@ def test_doubled_paint_that_has_not_moved_is_the_same_to_the_bit() -> None:
     np.testing.assert_array_equal(shifted(3.0, fine=True)[:, :-3], PAINT[:, 3:])
 
 
+def test_without_paint_in_holes_there_is_paint_everywhere_else() -> None:
+    """On a coarser grid: a hole may end within a pixel of it."""
+    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
+    rng = np.random.default_rng(1)
+    white = np.full((*SHAPE, 3), 255, np.uint8)
+    for _ in range(20):
+        layers = []
+        for _ in range(3):
+            unsure = match(shape=coarse)
+            unsure.confidence[:] = cv2.resize(rng.random((5, 7), np.float32), coarse[::-1])
+            layers.append(Layer(white, np.zeros(coarse, np.uint8), unsure))
+        made = compose(layers, threshold=0.7, max_hops=8, feather=3, under_holes=False)
+        assert 0 < made.holes.mean() < 1
+        assert made.paint[~made.holes].min() >= 250
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int) -> None:
     def made() -> Composition:

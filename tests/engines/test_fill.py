@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +32,17 @@ def test_a_filling_is_the_raw_picture_in_the_tone_of_the_paint_around(tone: tupl
     fill(paint, RAW, where)
     off = np.abs(paint.astype(int) - expected)[where]
     assert off.mean() < 8  # the median smooths the texture; without the tone it would be off by 27
+
+
+def test_a_filling_has_the_colours_of_the_paint() -> None:
+    """A painting in black and white: its fillings are that too, whatever the colours that are seen."""
+    gray = cv2.cvtColor(cv2.cvtColor(RAW, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    paint, where = gray.copy(), holes((60, 30, 130, 90))
+    paint[where] = 0
+    fill(paint, RAW, where)
+    seen = paint[where].astype(int)
+    assert (seen.max(axis=1) - seen.min(axis=1)).mean() < 4
+    assert np.abs(seen - gray[where]).mean() < 8
 
 
 def test_no_holes_and_nothing_but_holes() -> None:
