@@ -40,6 +40,11 @@ HALFWAY = np.array((-1, 5, 5, -1), np.float32) / 8
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
 
+# How far past the middle of its edge pixels a reference still holds something, pixels of the grid that hops are on. On
+# a coarser grid than the canvas a slow pan stays within half a pixel from frame to frame, and would draw the edge out.
+HALF_A_PIXEL = 0.5
+NEXT_TO_NO_PIXEL = 0.03
+
 # What a byte holds; the Brief allows one less.
 MOST_HOPS = 255
 
@@ -132,21 +137,23 @@ def _without(share: Weight, holes: Mask) -> Weight:
 
 def _claim(layer: Layer, threshold: float, max_hops: int) -> tuple[Weight, Hops]:
     """How much a layer is trusted, 0..1, and the hops of its pixels: [h, w] each."""
-    after = hops_after(layer.hops, layer.match.flow)
+    whole = layer.hops.shape == layer.paint.shape[:2]
+    after = hops_after(layer.hops, layer.match.flow, slack=HALF_A_PIXEL if whole else NEXT_TO_NO_PIXEL)
     gain = np.where(after <= max_hops, np.float32(layer.gain), np.float32(0))
     return trust(layer.match.confidence, threshold) * gain, after
 
 
-def hops_after(hops: Hops, flow: Flow) -> Hops:
+def hops_after(hops: Hops, flow: Flow, *, slack: float = HALF_A_PIXEL) -> Hops:
     """The hops [h, w] of pixels that are resampled once more. A pixel that has not moved is copied, which is no hop.
 
-    One that the reference does not hold has the most hops there are: what shows there is its edge, drawn out.
+    One that the reference does not hold has the most hops there are: what shows there is its edge, drawn out. slack:
+    how far past its edge pixels' middles the reference still holds something, pixels of this grid.
     """
     h, w = hops.shape
     before = cv2.remap(hops, cv2.add(flow, pixel_grid(w, h)), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     moved = cv2.inRange(flow, (0, 0), (0, 0)) == 0
     after = cv2.add(before, moved.view(np.uint8))
-    after[~inside(flow)] = MOST_HOPS
+    after[~inside(flow, slack)] = MOST_HOPS
     return after
 
 

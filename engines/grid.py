@@ -35,11 +35,11 @@ def resample(
     return cv2.remap(source, cv2.add(flow, grid), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
-def inside(flow: Flow) -> NDArray[np.bool_]:
-    """Where the flow points inside the source: [H, W] bool."""
+def inside(flow: Flow, slack: float = 0.5) -> NDArray[np.bool_]:
+    """Where the flow points inside the source: [H, W] bool. slack: past the middles of edge pixels."""
     h, w = flow.shape[:2]
     there = cv2.add(flow, pixel_grid(w, h))
-    return cv2.inRange(there, (-0.5, -0.5), (w - 0.5, h - 0.5)).view(np.bool_)
+    return cv2.inRange(there, (-slack, -slack), (w - 1 + slack, h - 1 + slack)).view(np.bool_)
 
 
 def lengths(vectors: Flow) -> NDArray[np.float32]:
