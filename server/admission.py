@@ -57,20 +57,28 @@ class Admission:
     def admit(self, key: str, opening: Open, pixels: int, flow: str) -> None:
         """Counts a live session in. Raises RefusedError: OVERLOADED, with what would fit."""
         load = Load(pixels, flow, opening.source.rate)
+        self._check(load, opening.max_delay_ms)
+        self._loads[key] = load
+
+    def take(self, key: str, opening: Open, pixels: int, flow: str) -> None:
+        """Counts a live session in that was admitted before."""
+        self._loads[key] = Load(pixels, flow, opening.source.rate)
+
+    def _check(self, load: Load, max_delay_ms: float) -> None:
+        """Raises RefusedError if there is no time for a session beside those there are."""
         step_s = self._step_s(load)
         others_s = sum(self._step_s(each) for each in self._loads.values())
-        in_time = _share(opening.max_delay_ms / 1e3 - others_s, step_s)
+        in_time = _share(max_delay_ms / 1e3 - others_s, step_s)
         free = PROMISED - sum(self._step_s(each) * (each.rate or 0.0) for each in self._loads.values())
         often = 1.0 if load.rate is None else _share(free, step_s * load.rate)
         if in_time < 1.0:
             text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
-            text += f", of max_delay_ms {opening.max_delay_ms:g}"
-            raise _overloaded(text, pixels * min(in_time, often), None)
+            text += f", of max_delay_ms {max_delay_ms:g}"
+            raise _overloaded(text, load.pixels * min(in_time, often), None)
         if load.rate is not None and often < 1.0:
             text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
             text += f", and {100 * max(0.0, free):.0f} % are free"
-            raise _overloaded(text, pixels * often, load.rate * often)
-        self._loads[key] = load
+            raise _overloaded(text, load.pixels * often, load.rate * often)
 
     def count(self, key: str, busy_s: float, frames: int) -> None:
         """Notes what a session has taken so far: seconds, for so many frames."""

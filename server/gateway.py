@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,7 @@ class Gateway:
         self._lines: dict[str, Line] = {}  # by key
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
+        self._sessions_return = store is not None
         self._probed = time.monotonic()
         self._driver = Driver(settings, room, self._take_reply, self._wake, store)
 
@@ -101,8 +102,8 @@ class Gateway:
         """Binds all addresses. Raises OSError with a sentence that names the address."""
         self._addresses = [bound(self._router, address) for address in self._settings.bind]
 
-    def run(self) -> None:
-        """Serves until told to stop."""
+    def run(self, announce: Callable[[], None]) -> None:
+        """Serves until told to stop. `announce` is called when it may be told to."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_in, zmq.POLLIN)
@@ -113,6 +114,7 @@ class Gateway:
             self._lines[key] = stored.line(key, time.monotonic())
         self._driver.start()
         with self._closing(), self._signals():
+            announce()
             while not self._driver.ended.is_set():
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wake_in.fileno() in ready:
@@ -249,6 +251,8 @@ class Gateway:
             text = f"session {message.session} is not open on this connection"
             self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
             return
+        if self._stopping and self._sessions_return and not isinstance(message, Close):
+            return  # it is sent again to the daemon that takes the session up
         try:
             self._take(line, message, received)
         except RefusedError as error:

@@ -41,7 +41,10 @@ class Record:
         self._write({"version": VERSION, "brief": brief.model_dump(), "size": size})
 
     def add(self, event: str, value: Any = None) -> None:
-        """One more event: `step` with its Frame, `adopt` with its PaintDones, `update` with its Brief, `rekey`."""
+        """One more event.
+
+        `step` with its Frame, `adopt` with its PaintDones, `update` with its Brief, `rekey`, `restore` with a snapshot.
+        """
         self._write({"event": event, "value": _plain(value)})
 
     def close(self) -> None:
@@ -65,7 +68,7 @@ def _plain(value: Any) -> Any:
         return {"index": value.index, "pts": value.pts.as_integer_ratio(), "bgr": _picture(value.bgr)}
     if isinstance(value, Brief):
         return value.model_dump()
-    return None if value is None else [_plain_done(each) for each in value]
+    return value if value is None or isinstance(value, bytes) else [_plain_done(each) for each in value]
 
 
 def _plain_done(done: PaintDone) -> dict[str, Any]:
@@ -104,6 +107,8 @@ def _played(session: LiveSession, event: str, value: Any, flow: FlowEngine) -> S
         session.update(Brief.model_validate(value))
     elif event == "rekey":
         session.rekey()
+    elif event == "restore":
+        session.restore(value)
     else:
         raise ValueError(f"an event {event!r}")
     return ()
