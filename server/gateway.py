@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 
 from ..proto.errors import RETRY, Code, ProtocolError, RefusedError
-from ..proto.limits import MAX_REQUESTS, MAX_TEXT
+from ..proto.limits import MAX_INTEGER, MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
     Ack,
     AskStatus,
@@ -59,6 +59,9 @@ MAX_REFUSALS = 1_024
 
 # Randomness of a token, bytes: whoever knows it has the session.
 TOKEN_BYTES = 16
+# A client that comes back to a daemon that started anew says how many answers it has had, and they are counted on from
+# there. No session comes to so many, and there is room to count on.
+LAST_SEQ = MAX_INTEGER // 2
 # A session whose client is gone is looked after so often, milliseconds: `linger_s` is kept to within that.
 LINGER_MS = 250
 
@@ -215,6 +218,8 @@ class Gateway:
         if line is None or not line.window:
             text = "no session waits under this token: it has ended, or its client was gone for too long"
             self._refuse(identity, Code.UNKNOWN_TOKEN, text, message.session)
+        elif message.seq > LAST_SEQ:
+            self._refuse(identity, Code.INVALID_FIELD, f"seq: no session has {message.seq} answers", message.session)
         elif _taken(peer, message.session) and peer.lines[message.session] is not line:
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
         else:
