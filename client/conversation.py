@@ -250,7 +250,7 @@ class Conversation:
         elif isinstance(message, Credit):
             self.window = message.frames
         elif isinstance(message, Updated):
-            self._ledger.request(message.request)
+            self._ledger.done(message.request)
             self.updated[message.request] = message
         elif isinstance(message, Flushed):
             self._ledger.request(message.request)

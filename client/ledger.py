@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..proto.limits import MAX_REQUESTS
 from ..proto.messages import Flush, FrameIn, Hold, Rekey, Resumed, Update
 
 Request = Update | Rekey | Hold | Flush
@@ -11,17 +12,19 @@ Request = Update | Rekey | Hold | Flush
 
 @dataclass(slots=True)
 class Owed:
-    """A message that is to be answered, and its payloads. lost: no answer will come."""
+    """A message that is to be answered, and its payloads. lost: no answer will come; done: there is one."""
 
     message: FrameIn | Request
     payloads: tuple[Any, ...] = ()
     lost: bool = False
+    done: bool = False
 
 
 class Ledger:
     """The messages in the order of sending, each until it is answered. The credit bounds it, and with it what it holds.
 
-    Of a request, the first answer counts.
+    Of a request, the first answer counts. One that was done is remembered for a while: a daemon that was killed, and
+    went on with what it had written down before, has forgotten it.
     """
 
     def __init__(self) -> None:
@@ -50,8 +53,18 @@ class Ledger:
         return owed.message
 
     def request(self, request: int) -> None:
-        """A request is answered."""
+        """A request is answered, and nothing will be left of it: it was refused, or is over."""
         self._owed.pop(("request", request), None)
+
+    def done(self, request: int) -> None:
+        """A request is answered, and changes the session."""
+        owed = self._owed.get(("request", request))
+        if owed is None:
+            return
+        owed.done = True
+        done = [key for key, each in self._owed.items() if each.done]
+        for key in done[: len(done) - MAX_REQUESTS]:
+            del self._owed[key]
 
     def to_send_again(self, resumed: Resumed, *, frames: bool) -> Iterator[Owed]:
         """What did not arrive, in its order. Frames that are neither that nor still to be answered are marked as lost.

@@ -61,11 +61,12 @@ class Admission:
         self._check(load, opening.max_delay_ms)
         self._loads[key] = load
 
-    def restored(self, key: str, opening: Open, pixels: int, flow: str) -> None:
-        """Counts a live session in that was taken up again: it was admitted once."""
+    def take(self, key: str, opening: Open, pixels: int, flow: str) -> None:
+        """Counts a live session in that was admitted before."""
         self._loads[key] = Load(pixels, flow, opening.source.rate)
 
     def _check(self, load: Load, max_delay_ms: float) -> None:
+        """Raises RefusedError if there is no time for a session beside those there are."""
         step_s = self._step_s(load)
         others_s = sum(self._step_s(each) for each in self._loads.values())
         in_time = _share(max_delay_ms / 1e3 - others_s, step_s)

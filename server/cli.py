@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from pydantic import ValidationError
@@ -52,11 +53,14 @@ def _serve(settings: Settings) -> None:
             gateway = _started(settings, held)
         except (RefusedError, OSError) as error:
             _exit(FAILED, str(error))
-        for address in gateway.addresses:
-            sys.stdout.write(f"warpaintd listens on {address}\n")
-        sys.stdout.flush()
-        gateway.run()
+        gateway.run(lambda: _announce(gateway.addresses))
     log.info("ended")
+
+
+def _announce(addresses: Sequence[str]) -> None:
+    for address in addresses:
+        sys.stdout.write(f"warpaintd listens on {address}\n")
+    sys.stdout.flush()
 
 
 def _started(settings: Settings, held: ExitStack) -> Gateway:

@@ -173,7 +173,7 @@ class Driver:
             return False
         if time.monotonic() > self._stop_by:
             for lane in list(self._lanes.values()):
-                self._cancel(lane)
+                self._cancel(lane, to_return=self._store is not None)
                 self._end(lane, "shutting_down")
                 self._forget(lane)
         return not self._lanes
@@ -288,13 +288,13 @@ class Driver:
         self._cancel(lane)
         lane.stream.end("failed")
 
-    def _cancel(self, lane: Lane) -> None:
+    def _cancel(self, lane: Lane, *, to_return: bool = False) -> None:
         for painting in lane.paintings:
             painting.cancelled.set()
         lane.painting = lane.ask = lane.failure = None
         lane.answer = None
         lane.beside.clear()
-        lane.stream.discard()
+        lane.stream.discard(to_return=to_return)
 
     def _forget(self, lane: Lane) -> None:
         """A session has ended: what it still wanted painted is not, and nothing of it is kept."""
@@ -353,8 +353,7 @@ class Driver:
         try:
             lane = self._made(key, opening)
             if lane.stream.live:
-                width, height = lane.stream.canvas.size
-                self._admission.admit(key, opening.message, width * height, lane.stream.flow)
+                self._admission.admit(key, opening.message, lane.stream.pixels, lane.stream.flow)
         except (RefusedError, ProtocolError) as error:
             self._error(Command(key, opening), error.code, str(error))
             return
@@ -403,16 +402,14 @@ class Driver:
         found = {}
         for key, stored in self._store.load():
             try:
-                lane = self._made(key, Opening(stored.opening, stored.linger_s, Outlet()))
-                lane.stream.restore(stored.snapshot)
-                lane.stream.last_request = stored.last_request
+                lane = self._made(key, Opening(stored.opening, stored.linger_s, stored.outlet))
+                lane.stream.restore(stored)
             except WarpaintError as error:
                 log.warning("session %d is not taken up again: %s", stored.opening.session, error)
                 continue
             self._lanes[key] = lane
             if lane.stream.live:
-                width, height = lane.stream.canvas.size
-                self._admission.restored(key, stored.opening, width * height, lane.stream.flow)
+                self._admission.take(key, stored.opening, lane.stream.pixels, lane.stream.flow)
             found[key] = stored
             log.info("session %d is taken up again, after frame %s", stored.opening.session, stored.last_index)
         return found
@@ -438,6 +435,8 @@ class Driver:
             stream.last_done,
             stream.last_request,
             state.epoch,
+            stream.holding,
+            stream.unshown,
             state=state,
         )
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 
 from ..proto.errors import RETRY, Code, ProtocolError, RefusedError
-from ..proto.limits import MAX_REQUESTS, MAX_TEXT
+from ..proto.limits import MAX_INTEGER, MAX_REQUESTS, MAX_TEXT
 from ..proto.messages import (
     Ack,
     AskStatus,
@@ -59,6 +59,9 @@ MAX_REFUSALS = 1_024
 
 # Randomness of a token, bytes: whoever knows it has the session.
 TOKEN_BYTES = 16
+# A client that comes back to a daemon that started anew says how many answers it has had, and they are counted on from
+# there. No session comes to so many, and there is room to count on.
+LAST_SEQ = MAX_INTEGER // 2
 # A session whose client is gone is looked after so often, milliseconds: `linger_s` is kept to within that.
 LINGER_MS = 250
 
@@ -89,6 +92,7 @@ class Gateway:
         self._lines: dict[str, Line] = {}  # by key
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
+        self._sessions_return = store is not None
         self._probed = time.monotonic()
         self._driver = Driver(settings, room, self._take_reply, self._wake, store)
 
@@ -101,8 +105,8 @@ class Gateway:
         """Binds all addresses. Raises OSError with a sentence that names the address."""
         self._addresses = [bound(self._router, address) for address in self._settings.bind]
 
-    def run(self) -> None:
-        """Serves until told to stop."""
+    def run(self, announce: Callable[[], None]) -> None:
+        """Serves until told to stop. `announce` is called when it may be told to."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_in, zmq.POLLIN)
@@ -113,6 +117,7 @@ class Gateway:
             self._lines[key] = stored.line(key, time.monotonic())
         self._driver.start()
         with self._closing(), self._signals():
+            announce()
             while not self._driver.ended.is_set():
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wake_in.fileno() in ready:
@@ -213,6 +218,8 @@ class Gateway:
         if line is None or not line.window:
             text = "no session waits under this token: it has ended, or its client was gone for too long"
             self._refuse(identity, Code.UNKNOWN_TOKEN, text, message.session)
+        elif message.seq > LAST_SEQ:
+            self._refuse(identity, Code.INVALID_FIELD, f"seq: no session has {message.seq} answers", message.session)
         elif _taken(peer, message.session) and peer.lines[message.session] is not line:
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
         else:
@@ -249,6 +256,8 @@ class Gateway:
             text = f"session {message.session} is not open on this connection"
             self._refuse(identity, Code.NO_SESSION, text, message.session, index, request)
             return
+        if self._stopping and self._sessions_return and not isinstance(message, Close):
+            return  # it is sent again to the daemon that takes the session up
         try:
             self._take(line, message, received)
         except RefusedError as error:

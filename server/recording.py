@@ -43,7 +43,7 @@ class Record:
     def add(self, event: str, value: Any = None) -> None:
         """One more event.
 
-        `step` with its Frame, `adopt` with its PaintDones, `update` with its Brief, `restore` with its bytes, `rekey`.
+        `step` with its Frame, `adopt` with its PaintDones, `update` with its Brief, `rekey`, `restore` with a snapshot.
         """
         self._write({"event": event, "value": _plain(value)})
 
@@ -68,9 +68,7 @@ def _plain(value: Any) -> Any:
         return {"index": value.index, "pts": value.pts.as_integer_ratio(), "bgr": _picture(value.bgr)}
     if isinstance(value, Brief):
         return value.model_dump()
-    if isinstance(value, bytes):
-        return value
-    return None if value is None else [_plain_done(each) for each in value]
+    return value if value is None or isinstance(value, bytes) else [_plain_done(each) for each in value]
 
 
 def _plain_done(done: PaintDone) -> dict[str, Any]:

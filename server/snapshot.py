@@ -55,7 +55,7 @@ def load(data: bytes) -> State:
         if plain["version"] != VERSION:
             raise SnapshotError(f"the snapshot has version {plain['version']!r}; this is version {VERSION}")
         return _state(plain)
-    except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, ValidationError) as error:
         raise SnapshotError(f"these bytes are no snapshot: {type(error).__name__}: {error}") from None
 
 

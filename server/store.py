@@ -7,8 +7,8 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..proto.errors import WarpaintError
 from ..proto.limits import MAX_NAME
 from ..proto.messages import Open, wire_form
 from . import snapshot
-from .line import Line
+from .line import Line, Outlet
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,11 @@ class Stored:
     last_index: int | None
     last_request: int | None
     epoch: int
+    holding: bool = False
+    unshown: Sequence[tuple[int, int]] = ()  # requests, and the epochs that show them
     snapshot: bytes = b""
     state: State | None = None
+    outlet: Outlet = field(default_factory=Outlet)  # of the session that is taken up again
 
     def line(self, key: str, now: float) -> Line:
         """The session as the gateway knows it: waiting for its client, from now (time.monotonic()) on."""
@@ -50,6 +53,7 @@ class Stored:
             self.opening.session,
             None,
             linger_s=self.linger_s,
+            outlet=self.outlet,
             window=self.window,
             last_index=self.last_index,
             last_request=self.last_request,
@@ -154,6 +158,8 @@ def _written(key: str, stored: Stored) -> bytes:
             "last_index": stored.last_index,
             "last_request": stored.last_request,
             "epoch": stored.epoch,
+            "holding": stored.holding,
+            "unshown": stored.unshown,
             "snapshot": held,
         }
     )
@@ -176,9 +182,11 @@ def _read(data: bytes) -> tuple[str, Stored]:
             _number(plain["last_index"]),
             _number(plain["last_request"]),
             int(plain["epoch"]),
+            bool(plain["holding"]),
+            tuple((int(request), int(epoch)) for request, epoch in plain["unshown"]),
             bytes(plain["snapshot"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, ValidationError) as error:
         raise snapshot.SnapshotError(f"it is no session: {type(error).__name__}: {error}") from None
 
 

@@ -47,6 +47,7 @@ from .recording import Record
 from .results import painted
 from .session import Session
 from .state import State
+from .store import Stored
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,12 @@ class Stream:
             linger_s=linger_s,
         )
 
+    @property
+    def pixels(self) -> int:
+        """Of the working canvas."""
+        width, height = self.canvas.size
+        return width * height
+
     # What comes in
 
     def put(self, item: Arrival | Update | Rekey | RequestKeyframe | Flush | Hold | Close) -> None:
@@ -186,13 +193,13 @@ class Stream:
         self._send(Updated(session=self.opening.session, request=item.request), ())
         self.inbox.append(item)
 
-    def discard(self) -> None:
-        """Forgets what is waiting; each frame is answered as dropped."""
+    def discard(self, *, to_return: bool = False) -> None:
+        """Forgets what is waiting; each frame is answered as dropped, unless it will be sent again."""
         self.inbox.clear()
         if self.serving is not None:
             self.serving.close()
             self.serving = None
-        for index in list(self._pending):
+        for index in [] if to_return else list(self._pending):
             self._drop(index, "queue", Code.CANCELLED)
 
     def _followed(self, brief: Brief) -> Brief:
@@ -219,7 +226,7 @@ class Stream:
             self._unshown.append((item.request, self._session.rekey()))
             self._recorded("rekey")
         elif isinstance(item, Hold):
-            self._hold(item.on)
+            self._hold(on=item.on)
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
         elif isinstance(item, Flush):
@@ -305,7 +312,7 @@ class Stream:
         for output in outputs:
             self._deliver(output, stages)
 
-    def _hold(self, on: bool) -> None:
+    def _hold(self, *, on: bool) -> None:
         """Stops the film on the frame that was seen last, or on its first."""
         self._holding = on
         self._still = self._session.last if on and isinstance(self._session, LiveSession) else None
@@ -429,11 +436,25 @@ class Stream:
         """All that the session goes on from, between two frames."""
         return self._session.state()
 
-    def restore(self, snapshot: bytes) -> None:
-        """Goes on from a snapshot. Raises SnapshotError."""
-        self._session.restore(snapshot)
-        self._recorded("restore", snapshot)
+    @property
+    def holding(self) -> bool:
+        """Whether the film is on hold."""
+        return self._holding
+
+    @property
+    def unshown(self) -> tuple[tuple[int, int], ...]:
+        """The requests that no frame has shown yet, and the epochs that will."""
+        return tuple(self._unshown)
+
+    def restore(self, stored: Stored) -> None:
+        """Goes on from what was written down. Raises SnapshotError."""
+        self._session.restore(stored.snapshot)
+        self._recorded("restore", stored.snapshot)
         self._latest_brief = self._session.brief
+        self.last_request = stored.last_request
+        self._unshown.extend(stored.unshown)
+        if stored.holding:
+            self._hold(on=True)
 
     # How it does
 

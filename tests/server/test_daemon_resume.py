@@ -17,6 +17,7 @@ from warpaint.client.aio import AsyncClient
 from warpaint.client.painting import Client
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
+from warpaint.proto.limits import MAX_INTEGER
 from warpaint.proto.messages import (
     Ack,
     Close,
@@ -289,6 +290,16 @@ def test_a_token_that_nobody_has_is_refused(running: Daemon) -> None:
         assert refused(wire, "open sesame", session=1) is Code.UNKNOWN_TOKEN
         assert refused(wire, token.swapcase(), session=1) is Code.UNKNOWN_TOKEN
         ended(wire, session=22)
+
+
+def test_answers_that_there_cannot_be_are_not_counted_on_from(running: Daemon) -> None:
+    with Wire(running.address) as wire:
+        token = wire.open(TINY, session=25, painter="identity", flow="none").token
+        wire.send(Resume(session=25, token=token, seq=MAX_INTEGER))
+        assert wire.expect(Error).code is Code.INVALID_FIELD
+        wire.frame(0, payload(0), session=25)
+        assert wire.expect(Painted).seq == 1
+        ended(wire, session=25)
 
 
 # How long it waits

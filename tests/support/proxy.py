@@ -80,7 +80,7 @@ class Proxy:
                     break
         except OSError:
             pass
-        pair.cut()
+        pair.leave()
 
 
 class Pair:
@@ -89,6 +89,7 @@ class Pair:
     def __init__(self, near: socket.socket, far: socket.socket, left: int | None) -> None:
         self.over = self.stalled = False
         self._ends = (near, far)
+        self._carriers = len(self._ends)
         self._left = left
         self._lock = threading.Lock()
 
@@ -108,6 +109,15 @@ class Pair:
             for end in self._ends:
                 with suppress(OSError):  # the other side was first
                     end.shutdown(socket.SHUT_RDWR)
+
+    def leave(self) -> None:
+        """One of its two ways ends, and with it the other; the last one lets go of the sockets."""
+        self.cut()
+        with self._lock:
+            self._carriers -= 1
+            last = not self._carriers
+        if last:
+            self.close()
 
     def close(self) -> None:
         """Lets go of the sockets, once nobody carries anything."""
