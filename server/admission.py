@@ -75,11 +75,14 @@ class Admission:
         if in_time < 1.0:
             text = f"a frame would take {1e3 * (step_s + others_s):.0f} ms beside the sessions there are"
             text += f", of max_delay_ms {max_delay_ms:g}"
-            raise _overloaded(text, self._pixels(load, min(in_time, often)), None)
+            delay = f"max_delay_ms {math.ceil(1e3 * (step_s + others_s))}"
+            raise _overloaded(text, self._pixels(load, min(in_time, often)), delay if often == 1.0 else None)
         if load.rate is not None and often < 1.0:
             text = f"{load.rate:g} frames a second would take {100 * step_s * load.rate:.0f} % of the time there is"
             text += f", and {100 * max(0.0, free):.0f} % are free"
-            raise _overloaded(text, self._pixels(load, often), load.rate * often)
+            rate = math.floor(load.rate * often / LEAST_RATE) * LEAST_RATE
+            slower = f"{rate:.1f} frames a second" if rate >= LEAST_RATE else None
+            raise _overloaded(text, self._pixels(load, often), slower)
 
     def count(self, key: str, busy_s: float, frames: int) -> None:
         """Notes what a session has taken so far: seconds, for so many frames."""
@@ -118,11 +121,10 @@ def _share(there_is: float, wanted: float) -> float:
     return 1.0 if wanted <= there_is else max(0.0, there_is / wanted)
 
 
-def _overloaded(text: str, pixels: int, rate: float | None) -> RefusedError:
-    """The refusal, with what would fit: rounded down, so that it does."""
+def _overloaded(text: str, pixels: int, other: str | None) -> RefusedError:
+    """The refusal, with what would fit: so many pixels, or this other wish."""
     fitting = [f"max_pixels {pixels}"] if pixels >= LEAST_PIXELS else []
-    if rate is not None and rate >= LEAST_RATE:
-        fitting.append(f"{math.floor(rate / LEAST_RATE) * LEAST_RATE:.1f} frames a second")
+    fitting += [other] if other is not None else []
     fits = f"{', or '.join(fitting)} would fit" if fitting else "nothing fits until one of them ends"
     return RefusedError(Code.OVERLOADED, f"{text}: {fits}")
 
