@@ -25,9 +25,10 @@ from .errors import DaemonGone
 SOCKET_BUFFER = 4 * 1024 * 1024
 COPY_BELOW = 64 * 1024
 # From one attempt to connect to the next, milliseconds: at first a blink, as most losses are a matter of moments; then
-# twice as long each time, up to what somebody who looks at a still picture bears after the daemon is back.
+# twice as long each time, up to what is no wait beside that for a daemon to start, which takes most of a second. An
+# attempt costs next to nothing: daemons are on this machine, or at the near end of a tunnel.
 RECONNECT_MS = 50
-LONGEST_RECONNECT_MS = 2_000
+LONGEST_RECONNECT_MS = 200
 # ZeroMQ asks the other end now and then whether it is there, milliseconds: a cable that is pulled tells nobody. It
 # answers whatever the daemon does; together they are shorter than PATIENCE_S, so that this is a loss, not the end.
 HEARTBEAT_MS = 2_000
