@@ -6,6 +6,7 @@ are, so a second of 768x512 at 30 frames a second is 35 MB: for finding a defect
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,9 +50,12 @@ class Record:
 
     def close(self) -> None:
         """Ends the record."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            log.warning("%s is not whole: %s", self._path, error)
 
     def _write(self, plain: dict[str, Any]) -> None:
         if self._file is None:
@@ -60,7 +64,9 @@ class Record:
             self._file.write(msgpack.packb(plain))
         except OSError as error:
             log.warning("%s is not written further: %s", self._path, error)
-            self._file = None
+            file, self._file = self._file, None
+            with suppress(OSError):  # what it still holds cannot be written either
+                file.close()
 
 
 def _plain(value: Any) -> Any:

@@ -57,6 +57,9 @@ ALONE = frozenset({"raw", "jpeg", "mjpeg"})
 # that is farther away than that gets fewer frames, and one that reads slowly sees none that are older.
 ON_THE_WAY = 4
 
+# Requests whose second answer is still to come, the newest: somebody may turn a knob for hours before a frame is seen.
+MAX_UNSHOWN = 1_000
+
 Buffer = Payload | Picture  # what ZeroMQ takes without a copy
 Send = Callable[[Message, Sequence[Any]], None]
 Serving = Generator[Ask, Any, None]
@@ -123,7 +126,7 @@ class Stream:
         self._holding = False
         self._still: Picture | None = None  # what is held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
-        self._unshown: deque[tuple[int, int]] = deque()  # requests, and the epochs that show them
+        self._unshown: deque[tuple[int, int]] = deque(maxlen=MAX_UNSHOWN)  # requests, and the epochs that show them
         self._keyframe_wanted = False
         self._accounts = Accounts()
         self.serving: Serving | None = None

@@ -1,0 +1,91 @@
+"""A stream whose encoder fails, which no real one can be made to do when it is wanted."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from warpaint.engines.base import PaintDone, PaintJob, Picture
+from warpaint.engines.flow.dis import Dis
+from warpaint.proto.errors import Code, RefusedError
+from warpaint.proto.messages import Error, FrameIn, Message, Open, Painted, Result, Source
+from warpaint.server.asks import Encode, MatchAsk
+from warpaint.server.codecs import Encoded, make_encoder
+from warpaint.server.config import Settings
+from warpaint.server.line import Outlet
+from warpaint.server.stream import Arrival, Stream
+
+SIZE = (64, 48)
+
+
+class FailsAt:
+    """An encoder that cannot encode one of its pictures."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        self._encoder = make_encoder(Result(), Source(width=SIZE[0], height=SIZE[1]))
+        self._index, self._error = index, error
+
+    def encode(self, bgr: Picture, tag: int, key: bool = False) -> list[Encoded]:
+        if tag == self._index:
+            raise self._error
+        return self._encoder.encode(bgr, tag, key)
+
+    def flush(self) -> list[Encoded]:
+        return []
+
+    def close(self) -> None:
+        self._encoder.close()
+
+
+def served(stream: Stream, index: int) -> None:
+    """Does one frame; its painter paints the frame itself."""
+    flow, payload = Dis(), np.full((SIZE[1], SIZE[0], 3), 10 * index, np.uint8).tobytes()
+    stream.put(Arrival(FrameIn(session=0, index=index, pts=40 * index), payload, time.monotonic()))
+    serving = stream.serve(stream.inbox.popleft())
+    answer: Any = None
+    while True:
+        try:
+            ask = serving.send(answer)
+        except StopIteration:
+            return
+        if isinstance(ask, Encode):
+            answer = flow.encode(ask.pictures)
+        elif isinstance(ask, MatchAsk):
+            [answer] = flow.match([ask.request])
+        else:
+            answer = [_done(job) for job in ask.jobs]
+
+
+def _done(job: PaintJob) -> PaintDone:
+    return PaintDone(job.id, job.epoch, job.frame.bgr)
+
+
+@pytest.mark.parametrize("pacing", ["every", "live"])
+@pytest.mark.parametrize(
+    "error",
+    [RefusedError(Code.ENCODER_FAILED, "no ink"), ValueError("not enough values to unpack")],
+    ids=["says so", "gives none"],
+)
+def test_a_picture_that_cannot_be_encoded_fails_its_frame_alone(
+    monkeypatch: pytest.MonkeyPatch, pacing: Any, error: Exception
+) -> None:
+    said: list[Message] = []
+
+    def send(message: Message, _payloads: Sequence[Any]) -> None:
+        said.append(message)
+
+    monkeypatch.setattr("warpaint.server.stream.make_encoder", lambda *_: FailsAt(1, error))
+    opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]), pacing=pacing, max_delay_ms=60_000.0)
+    stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet())
+    for index in range(3):
+        stream._outlet.taken = stream._outlet.given
+        served_at = len(said)
+        served(stream, index)
+        [answer] = said[served_at:]
+        assert isinstance(answer, Error if index == 1 else Painted)
+        if isinstance(answer, Error):
+            assert (answer.code, answer.index) == (Code.ENCODER_FAILED, 1)
+    totals = stream.status("it").totals
+    assert (totals.received, totals.painted, totals.failed, totals.dropped) == (3, 2, 1, 0)
