@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import ENDED_WITHIN_S, Wire, daemon
+from support.daemon import ENDED_WITHIN_S, Wire, daemon, not_started
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.messages import Close, Closed, Hold, Provenance, Rekey, Resume, Resumed, Source, Update
@@ -115,11 +115,24 @@ def test_a_record_whose_last_words_find_no_room_is_closed_all_the_same(caplog: p
     assert caplog.text.count("/dev/full is not whole") == 1
 
 
-def test_a_folder_that_is_not_there_costs_the_record_alone(tmp_path: Path) -> None:
-    with daemon(tmp_path, "--record-dir", str(tmp_path / "no")) as running, Wire(running.address) as wire:
+def test_a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    with daemon(tmp_path, "--record-dir", str(folder)) as running, Wire(running.address) as wire:
         wire.open(SOURCE, **LIVE | {"painter": "identity"})
         assert Camera(wire).shoot(clip(1)[0]).message.type == "painted"
-        assert running.log.read_text().count("cannot be written") == 1
+        assert len([*folder.iterdir()]) == 1
+    (tmp_path / "file").write_text("")
+    code, said = not_started(tmp_path, "--record-dir", str(tmp_path / "file"))
+    assert code == 1
+    assert str(tmp_path / "file") in said
+    assert "Traceback" not in said
+
+
+def test_a_record_that_cannot_be_begun_costs_the_record_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    record = Record(tmp_path / "no" / "it.events", Brief(), SIZE)
+    record.add("rekey")
+    record.close()
+    assert caplog.text.count("cannot be written") == 1
 
 
 def test_what_is_no_record_is_not_played(tmp_path: Path) -> None:
