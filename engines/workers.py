@@ -29,6 +29,15 @@ def count() -> int:
     return _threads
 
 
+def begin(function: Callable[[A], B], item: A) -> Callable[[], B]:
+    """Has the function computed meanwhile, if a thread is free; what is given waits for its result."""
+    pool = _pool
+    if pool is None:
+        return lambda: function(item)
+    begun = pool.submit(function, item)
+    return lambda: function(item) if begun.cancel() else begun.result()
+
+
 def each(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """The function's results for the items, in order. The caller takes its part, or all if no thread is free."""
     pool = _pool

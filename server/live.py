@@ -12,6 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from ..engines import workers
 from ..engines.base import Features, Frame, Mask, Match, PaintDone, Picture
 from ..engines.compose import MOST_HOPS, Composition
 from ..engines.crops import Box, crops
@@ -111,12 +112,14 @@ class LiveSession:
 
         # Detector: a cut begins a new epoch; of the old one only what was seen last is left, to be held.
         sight = self._scale.sight(frame.bgr)
-        glimpse = glance(sight)
+        looking = workers.begin(glance, sight)
+        features, references = yield from rolling.encoded(sight, rolling.with_fine(now.references), self._scale)
+        glimpse = looking()
         if brief.cut_detection and now.seen and is_cut(now.seen.last, glimpse):
-            now = replace(_begun(now, now.progress), references={"last": now.references["last"]}, seen=None)
+            references = {"last": references["last"]}
+            now = replace(_begun(now, now.progress), seen=None)
 
         # Match: where this frame's pixels are seen in each reference, and how far away what is being painted is.
-        features, references = yield from rolling.encoded(sight, rolling.with_fine(now.references), self._scale)
         matches = yield from rolling.matched_at_once(features, references, self._scale)
         now = replace(now, references=references, in_flight=_carried(now.in_flight, matches))
 

@@ -42,3 +42,19 @@ def test_work_within_work_does_not_wait_for_itself(threads: int) -> None:
         return sum(workers.each(lambda each: each, range(number)))
 
     assert workers.each(inner, range(12)) == [sum(range(number)) for number in range(12)]
+
+
+def test_what_is_begun_is_done_when_it_is_asked_for(threads: int) -> None:
+    results = [workers.begin(lambda number: number * number, number) for number in range(5)]
+    assert [result() for result in results] == [0, 1, 4, 9, 16]
+
+
+def test_what_is_begun_while_all_are_busy_is_done_by_who_asks(threads: int) -> None:
+    asked, release = threading.Event(), threading.Event()
+    busy = [workers.begin(lambda _: asked.wait(10) and release.wait(10), number) for number in range(threads - 1)]
+    waiting = workers.begin(lambda number: number + 1, 1)
+    asked.set()
+    assert waiting() == 2
+    release.set()
+    for result in busy:
+        assert result()
