@@ -242,9 +242,10 @@ class Driver:
 
     def _paint_beside(self, lane: Lane) -> None:
         """Has painted what a live stream wants, and not what it does not want any more."""
-        for painting in lane.beside:
-            if painting.jobs[0].epoch < lane.stream.asked_epoch:
-                painting.cancelled.set()
+        for painting in [each for each in lane.beside if each.jobs[0].epoch < lane.stream.asked_epoch]:
+            painting.withdraw()
+            if not painting.jobs:
+                lane.beside.remove(painting)
         for ask in lane.stream.take_jobs():
             lane.beside.append(self._room.paint(lane.painter, ask, lambda: self.put(Wake())))
 
@@ -290,7 +291,7 @@ class Driver:
 
     def _cancel(self, lane: Lane, *, to_return: bool = False) -> None:
         for painting in lane.paintings:
-            painting.cancelled.set()
+            painting.withdraw()
         lane.painting = lane.ask = lane.failure = None
         lane.answer = None
         lane.beside.clear()
@@ -299,7 +300,7 @@ class Driver:
     def _forget(self, lane: Lane) -> None:
         """A session has ended: what it still wanted painted is not, and nothing of it is kept."""
         for painting in lane.paintings:
-            painting.cancelled.set()
+            painting.withdraw()
         self._lanes.pop(lane.key, None)
         self._admission.ended(lane.key)
         if self._store is not None and not lane.stream.may_return:
@@ -422,8 +423,9 @@ class Driver:
         for lane in self._lanes.values():
             stream = lane.stream
             due = now - lane.stored_at >= self._settings.snapshot_s or stream.may_return
-            if due and stream.serving is None and stream.last_done is not None:
-                lane.stored_at = now
+            changed = lane.stored_changes != stream.changes
+            if due and changed and stream.serving is None and stream.last_done is not None:
+                lane.stored_at, lane.stored_changes = now, stream.changes
                 self._store.save(lane.key, self._stored(lane))
 
     def _stored(self, lane: Lane) -> Stored:

@@ -70,6 +70,12 @@ class Painting:
     cancelled: threading.Event = field(default_factory=threading.Event)
     _settling: threading.Lock = field(default_factory=threading.Lock)
 
+    def withdraw(self) -> None:
+        """Nobody wants it any more: while it waits for its turn it holds no pictures."""
+        self.cancelled.set()
+        if self.began is None:
+            self.jobs = ()
+
     def settle(self, done: list[PaintDone]) -> bool:
         """Finishes with these results. False: it has others already, as the first ones count."""
         with self._settling:
@@ -87,6 +93,7 @@ class PainterThread:
         self.name = name
         self.painter = painter
         self.usage = Usage()
+        self.current: Painting | None = None  # under way, or the last one
         self._work: queue.SimpleQueue[Painting | None] = queue.SimpleQueue()
         self._start()
 
@@ -121,6 +128,7 @@ class PainterThread:
     def _run(self, work: "queue.SimpleQueue[Painting | None]") -> None:
         while (painting := work.get()) is not None:
             painting.began = began = time.monotonic()
+            self.current = painting
             done = self._paint(painting)
             self.usage.add(time.monotonic() - began)
             painting.settle(done)
@@ -206,16 +214,21 @@ class EngineRoom:
         return painting
 
     def overdue(self, painter: str, painting: Painting) -> bool:
-        """Whether the painting has run out of time; its painter is then left behind and goes on in a new thread."""
-        began = painting.began
-        if painting.finished.is_set() or began is None or time.monotonic() - began < self._paint_timeout_s:
-            return False
-        why = f"the painter {painter!r} took longer than {self._paint_timeout_s:g} s"
-        painting.cancelled.set()
-        if painting.settle(containment.failed(painting.jobs, Code.PAINTER_TIMEOUT, why)):
-            log.error("%s: given up", why)
-            self.painters[painter].leave_behind()
-        return True
+        """Whether the painting has run out of time; its painter is then left behind and goes on in a new thread.
+
+        The same becomes of one that hangs over another painting, whose session may have ended, while this one waits.
+        """
+        current = self.painters[painter].current
+        if current is not None and not current.finished.is_set() and self._is_late(current):
+            why = f"the painter {painter!r} took longer than {self._paint_timeout_s:g} s"
+            current.cancelled.set()
+            if current.settle(containment.failed(current.jobs, Code.PAINTER_TIMEOUT, why)):
+                log.error("%s: given up", why)
+                self.painters[painter].leave_behind()
+        return painting.finished.is_set()
+
+    def _is_late(self, painting: Painting) -> bool:
+        return painting.began is not None and time.monotonic() - painting.began >= self._paint_timeout_s
 
     def status(self) -> tuple[EngineStatus, ...]:
         """How each engine does. One that has an attribute `nbytes` says with it how much memory it occupies."""

@@ -25,6 +25,7 @@ class Lane:
     used_s: float = 0.0  # of the driver's time, by which streams are served
     busy_s: float = 0.0  # the same, from none on
     stored_at: float = 0.0  # time.monotonic() when it was last written down
+    stored_changes: int = 0  # of the stream's, those that are written down
     painting: Painting | None = None  # that the stream waits for: pacing `every`
     beside: list[Painting] = field(default_factory=list)  # under way while frames go on: pacing `live`
     ask: FlowAsk | None = None

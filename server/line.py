@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..proto.errors import Code, RefusedError
-from ..proto.limits import MAX_REQUESTS
+from ..proto.limits import MAX_REQUESTS, MAX_WINDOW
 from ..proto.messages import (
     Answer,
     Closed,
@@ -148,12 +148,13 @@ class Line:
             return True
         if isinstance(message, Opened):
             self.window = message.credit
-        if not outgoing.settled:
-            outgoing.settled = True
-            self._settle(outgoing)
+        self._settle_once(outgoing)
         return False
 
-    def _settle(self, outgoing: Outgoing) -> None:
+    def _settle_once(self, outgoing: Outgoing) -> None:
+        if outgoing.settled:
+            return
+        outgoing.settled = True
         message = outgoing.message
         if _frame_of(message) is not None:
             self.unanswered -= 1
@@ -166,9 +167,11 @@ class Line:
         """Keeps an answer: of pictures as many as the credit, and not many more answers in all."""
         self.kept.append(made)
         pictures = sum(1 for each in self.kept if each.payloads)
-        while pictures > max(1, self.window) or len(self.kept) > self.window + 2 * MAX_REQUESTS:
+        most = min(MAX_WINDOW, self.window + 2 * MAX_REQUESTS)  # with as many in hand, `resumed` can name no more
+        while pictures > max(1, self.window) or len(self.kept) > most:
             oldest = self.kept.popleft()
             pictures -= bool(oldest.payloads)
+            self._settle_once(oldest)
             self._count(oldest)
 
     def _count(self, outgoing: Outgoing) -> None:

@@ -118,6 +118,7 @@ class Stream:
         self.last_done: int | None = None  # the index of the last frame that is done
         self.last_request: int | None = None  # the last that is done
         self.steps = 0  # frames that went into the session
+        self.changes = 0  # of what would be written down
         self.may_return = False
         self._session = _session(opening, self._latest_brief, self.canvas.size, flow)
         self._send = send
@@ -217,6 +218,7 @@ class Stream:
 
     def serve(self, item: Item) -> Serving:
         """Does one item, asking for engine work as it goes."""
+        self.changes += 1
         if isinstance(item, Arrival):
             yield from self._frame(item)
             return
@@ -416,6 +418,7 @@ class Stream:
         if not isinstance(self._session, LiveSession):
             return
         self._recorded("adopt", done)
+        self.changes += 1
         if self._session.adopt(done):
             self._accounts.counts["keyframes"] += jobs[0].holes is None
             self._accounts.counts["painted_pixels"] += sum(each.frame.bgr[..., 0].size for each in jobs)

@@ -42,6 +42,7 @@ STEADY = Brief(keyframe_gap_min_s=1000.0, keyframe_gap_max_s=2000.0, cut_detecti
 PAINTERS = ["Gated", "Negative", "Raises", "Slow", "KillsItself", "NotNumbers", "WrongShape", "Nothing"]
 FLOWS = ["Still", "RaisesNowAndThen", "RaisesInEncode", "WrongShape", "NotNumbers"]
 RED = (0, 0, 255)
+MEBIBYTE = 2**20
 
 # A client that films as fast as it may, and says in the end what became of its frames.
 FILMING = """
@@ -161,6 +162,40 @@ def test_a_painter_that_dies_paints_again_in_its_next_life(wire: Wire, clip: lis
     assert all("died (signal 9)" in each.message for each in deaths)
     assert {each.code for each in notices(camera)} <= {Code.PAINTER_FAILED, Code.PAINTER_TIMEOUT}
     assert closed(wire).failed == 0
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_painter_that_hangs_over_the_frame_of_a_session_that_ended_paints_for_others(
+    tmp_path: Path, isolation: str
+) -> None:
+    flags = ("--painters", "painters_under_test:HangsOnce", "--flows", "none", "--paint-timeout-s", "0.5")
+    payload = bytes(SIZE[0] * SIZE[1] * 3)
+    with daemon(tmp_path, *flags, "--isolation", isolation) as hanging, Wire(hanging.address) as wire:
+        wire.open(SOURCE)
+        wire.frame(0, payload)
+        assert wire.quiet(0.2)
+        wire.send(Close(session=0, discard=True))
+        wire.until(Closed)
+        wire.open(SOURCE)
+        wire.frame(0, payload)
+        answer = wire.receive(10.0).message
+        if isinstance(answer, Error):  # of a process, the new one hangs at its first job, too
+            assert (isolation, answer.code) == ("process", Code.PAINTER_TIMEOUT)
+
+
+def test_wishes_that_were_overtaken_before_they_were_begun_hold_no_frames(tmp_path: Path) -> None:
+    """The painter is busy for another session, while somebody turns a knob."""
+    size = (640, 360)
+    flags = ("--painters", "painters_under_test:Gated", "--flows", "flows_under_test:Still")
+    with daemon(tmp_path, *flags) as running, Wire(running.address) as busy, Wire(running.address) as turning:
+        opened(busy, "Gated").shoot(bytes(SIZE[0] * SIZE[1] * 3))
+        camera = opened(turning, "Gated", source=Source(width=size[0], height=size[1]))
+        camera.film([bytes(size[0] * size[1] * 3)] * 3)
+        before = busy.status().resident_bytes
+        for request in range(150):
+            turning.send(Update(session=0, request=request, changes={"seed": request + 1}))
+            camera.shoot(bytes([request]) * (size[0] * size[1] * 3))
+        assert busy.status().resident_bytes - before < 40 * MEBIBYTE
 
 
 def test_a_flow_engine_that_fails_now_and_then_costs_the_paint_of_those_frames_alone(

@@ -29,7 +29,7 @@ SIDES = (8, 16, 33, 64, 96)
 VECTORS = Path(__file__).parents[2] / "proto" / "vectors"
 # What the daemon and its painters may hold more at the end than after the first moments: allocators keep what they had
 # at the worst moment, with all the sessions that the vandals may have at a time.
-GROWTH_BYTES = 120 * 2**20
+GROWTH_BYTES = 64 * 2**20
 WARM_UP_S = 5.0
 FLAGS = ("--max-sessions", "64", "--linger-s", "0.5", "--probe-s", "0.2", "--max-pixels", "20000")
 

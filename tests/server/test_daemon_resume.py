@@ -302,6 +302,34 @@ def test_answers_that_there_cannot_be_are_not_counted_on_from(running: Daemon) -
         ended(wire, session=25)
 
 
+def test_a_session_with_more_unacknowledged_than_can_be_told_is_resumed(tmp_path: Path) -> None:
+    """As many frames in hand as a window may ever have, after as many that failed."""
+    window = 1_024
+    flags = ("--window", str(window), "--painters", GATED, "--flows", "none")
+    with daemon(tmp_path, *flags, env={"WARPAINT_TEST_GATE": str(tmp_path / "gate")}) as wide:
+        with Wire(wide.address, keeps_messages=4 * window) as first:
+            token = first.open(TINY).token
+            for index in range(window + 100):
+                first.frame(index, b"no picture")
+                if index >= window - 1:
+                    first.expect(Error)
+            for _ in range(window - 1):
+                first.expect(Error)
+            for index in range(2_000, 2_000 + window):
+                first.frame(index, payload(1))
+            with Wire(wide.address) as other:
+                assert eventually(lambda: other.status().sessions[0].totals.received == 2 * window + 100)
+        with Wire(wide.address, keeps_messages=4 * window) as second:
+            said = resumed(second, token)
+            assert said.last_index == 2_000 + window - 1
+            assert len(said.pending) == 2 * window
+            answers = [second.expect(Error).index for _ in range(window)]
+            assert answers == list(said.pending[:window])
+            second.send(Close(session=0, discard=True))
+            assert second.until(Closed).totals.dropped == window
+        assert wide.alive
+
+
 # How long it waits
 
 

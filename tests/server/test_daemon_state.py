@@ -306,6 +306,27 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_session_in_which_nothing_happens_is_not_written_again(tmp_path: Path) -> None:
+    with keeping(tmp_path, *OFTEN) as running, Wire(running.address) as idle, Wire(running.address) as other:
+        idle.open(TINY, painter="identity")
+        idle.frame(0, bytes(32 * 16 * 3))
+        idle.expect(Painted)
+        assert written(tmp_path)
+        [file] = files(tmp_path)
+        other.open(TINY, painter="identity")
+        time.sleep(0.1)
+        before = file.stat().st_mtime_ns
+        for index in range(20):
+            other.frame(index, bytes(32 * 16 * 3))
+            other.expect(Painted)
+            time.sleep(0.02)
+        assert eventually(lambda: len(files(tmp_path)) == 2)
+        assert file.stat().st_mtime_ns == before
+        idle.frame(1, bytes(32 * 16 * 3))
+        idle.expect(Painted)
+        assert eventually(lambda: file.stat().st_mtime_ns > before)
+
+
 def test_sessions_that_ended_leave_no_file(tmp_path: Path) -> None:
     with keeping(tmp_path, *OFTEN) as running, Wire(running.address) as wire:
         for number, linger_s in enumerate((5.0, 0.3)):

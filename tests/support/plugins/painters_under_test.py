@@ -79,6 +79,18 @@ class Slow(_Painter):
         return 255 - job.frame.bgr
 
 
+class HangsOnce(_Painter):
+    """Never comes back from its first job."""
+
+    hung = False
+
+    def picture(self, job: PaintJob) -> Any:
+        while not self.hung:
+            self.hung = True
+            time.sleep(10_000.0)
+        return 255 - job.frame.bgr
+
+
 class Unhurried(_Painter):
     """Takes a while over each picture, but less than the daemon allows."""
 
