@@ -333,28 +333,6 @@ def test_of_frames_that_come_too_fast_one_alone_waits(running: Daemon, wire: Wir
     assert (totals.received, totals.painted, totals.dropped) == (49, len(painted), len(dropped))
 
 
-def test_a_frame_that_has_waited_too_long_is_late(running: Daemon, wire: Wire) -> None:
-    """Another session's frames take longer than this one may wait."""
-    size = (640, 360)
-    busy = [picture.tobytes() for picture in film(two_layers(size), 4, size)]
-    camera = opened(wire, source=TINY, max_delay_ms=2 * shortest_delay(wire, TINY, flow="flows_under_test:Still"))
-    camera.shoot(TINY_PAYLOAD)
-    with Wire(running.address) as other:
-        other.open(Source(width=size[0], height=size[1]), painter="identity")
-        reasons = []
-        for index in range(40):
-            other.frame(index, busy[index % 4])
-            time.sleep(0.005)
-            reasons.append(getattr(camera.shoot(TINY_PAYLOAD).message, "reason", None))
-            assert other.expect(Painted).index == index
-            if Code.LATE in reasons:
-                break
-    assert Code.LATE in reasons
-    assert set(reasons) <= {Code.LATE, None}
-    assert camera.shoot(TINY_PAYLOAD).message.type == "painted"
-    assert closed(wire).dropped == reasons.count(Code.LATE)
-
-
 def test_who_acknowledges_and_does_not_read_sees_nothing_that_is_old(
     running: Daemon, wire: Wire, clip: list[bytes]
 ) -> None:

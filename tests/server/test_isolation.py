@@ -31,6 +31,7 @@ from warpaint.server.isolation import IsolatedPainter, start_painters, wait_for
 from warpaint.server.painter_process import NICE
 
 # Waiting for what must come.
+PACKAGE = "warpaint.server"
 WITHIN_S = 30.0
 # A painter that is told to stop has been told within this: fifty milliseconds, and as much again for a busy machine.
 TOLD_WITHIN_S = 0.1
@@ -95,8 +96,13 @@ def descriptors() -> list[Path]:
     return [each for each in Path(f"/proc/{os.getpid()}/fd").iterdir() if each.is_symlink()]
 
 
+def painters_alive() -> list[psutil.Process]:
+    """The painters' processes that this one has started: other tests may keep a daemon."""
+    return [each for each in psutil.Process().children() if f"{PACKAGE}.painter_process" in each.cmdline()]
+
+
 def pid_of(made: IsolatedPainter) -> int:
-    (pid,) = (child.pid for child in psutil.Process().children() if made._name in child.cmdline())
+    (pid,) = (child.pid for child in painters_alive() if made._name in child.cmdline())
     return pid
 
 
@@ -226,7 +232,7 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(name: str, why: str) -
     with pytest.raises(RefusedError, match=why) as caught, painter(name):
         pass
     assert caught.value.code is Code.UNKNOWN_ENGINE
-    assert psutil.Process().children() == []
+    assert painters_alive() == []
 
 
 def test_light_painters_need_no_process_and_the_others_load_side_by_side() -> None:
@@ -234,12 +240,12 @@ def test_light_painters_need_no_process_and_the_others_load_side_by_side() -> No
         made = start_painters(["identity", "filters", "filters"], held, isolated=True, threads=1)
         wait_for(made)
         assert [type(each) for each in made.values()] == [Identity, IsolatedPainter]
-        assert len(psutil.Process().children()) == 1
-    assert psutil.Process().children() == []
+        assert len(painters_alive()) == 1
+    assert painters_alive() == []
     with ExitStack() as held:
         made = start_painters(["filters"], held, isolated=False, threads=1)
         wait_for(made)
-        assert psutil.Process().children() == []
+        assert painters_alive() == []
 
 
 # Dying
@@ -276,7 +282,7 @@ def test_a_painter_that_cannot_be_loaded_again_says_why_at_each_call(
             done = painted(there)
             assert done.error is Code.PAINTER_FAILED
             assert "RuntimeError: no weights any more" in done.why
-        assert psutil.Process().children() == []
+        assert painters_alive() == []
 
 
 def test_a_death_is_seen_even_if_another_process_holds_the_conversation() -> None:
@@ -294,8 +300,8 @@ def test_twenty_restarts_leave_nothing() -> None:
             deaths += painted(there, number).error is Code.PAINTER_FAILED
         assert deaths == 20
         assert len(descriptors()) == before - 2  # the last job killed the process: its socket and file are gone too
-        assert psutil.Process().children() == []
-    assert psutil.Process().children() == []
+        assert painters_alive() == []
+    assert painters_alive() == []
 
 
 # Cancelling
@@ -353,9 +359,9 @@ def test_a_painter_that_runs_out_of_time_is_ended_and_the_next_job_painted(
                 break
         assert errors[:2] == [Code.PAINTER_FAILED, Code.PAINTER_TIMEOUT]
         assert errors[-1] is None
-        assert len(psutil.Process().children()) == 1
+        assert len(painters_alive()) == 1
         room.close()
-        assert psutil.Process().children() == []
+        assert painters_alive() == []
 
 
 def test_a_late_answer_does_not_replace_the_timeouts() -> None:
@@ -384,7 +390,7 @@ def test_closing_ends_a_painter_that_paints(monkeypatch: pytest.MonkeyPatch) -> 
         thread.join(WITHIN_S)
         assert [done.error for done in results] == [Code.CANCELLED]
         assert [done.error for done in paint(there, job())] == [Code.CANCELLED]
-    assert psutil.Process().children() == []
+    assert painters_alive() == []
 
 
 BUSY = ("--painters", "painters_under_test:DoesNotStop")

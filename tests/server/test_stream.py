@@ -1,4 +1,4 @@
-"""A stream whose encoder fails, which no real one can be made to do when it is wanted."""
+"""A stream without a daemon: an encoder that fails and a frame that waits, which no real one does when it is wanted."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pytest
 from warpaint.engines.base import PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.errors import Code, RefusedError
-from warpaint.proto.messages import Error, FrameIn, Message, Open, Painted, Result, Source
+from warpaint.proto.messages import Dropped, Error, FrameIn, Message, Open, Painted, Result, Source
 from warpaint.server.asks import Encode, MatchAsk
 from warpaint.server.codecs import Encoded, make_encoder
 from warpaint.server.config import Settings
@@ -39,10 +39,10 @@ class FailsAt:
         self._encoder.close()
 
 
-def served(stream: Stream, index: int) -> None:
-    """Does one frame; its painter paints the frame itself."""
+def served(stream: Stream, index: int, waited_s: float = 0.0) -> None:
+    """Does one frame that has waited for so long; its painter paints the frame itself."""
     flow, payload = Dis(), np.full((SIZE[1], SIZE[0], 3), 10 * index, np.uint8).tobytes()
-    stream.put(Arrival(FrameIn(session=0, index=index, pts=40 * index), payload, time.monotonic()))
+    stream.put(Arrival(FrameIn(session=0, index=index, pts=40 * index), payload, time.monotonic() - waited_s))
     serving = stream.serve(stream.inbox.popleft())
     answer: Any = None
     while True:
@@ -89,3 +89,24 @@ def test_a_picture_that_cannot_be_encoded_fails_its_frame_alone(
             assert (answer.code, answer.index) == (Code.ENCODER_FAILED, 1)
     totals = stream.status("it").totals
     assert (totals.received, totals.painted, totals.failed, totals.dropped) == (3, 2, 1, 0)
+
+
+@pytest.mark.parametrize("pacing", ["every", "live"])
+def test_a_live_frame_that_has_waited_too_long_is_late(pacing: Any) -> None:
+    said: list[Message] = []
+
+    def send(message: Message, _payloads: Sequence[Any]) -> None:
+        said.append(message)
+
+    opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]), pacing=pacing, max_delay_ms=60_000.0)
+    stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet())
+    for index, waited_s in enumerate((0.0, 61.0, 0.0)):
+        served(stream, index, waited_s)
+    kinds = [type(each) for each in said]
+    if pacing == "every":
+        assert kinds == [Painted] * 3
+        return
+    assert kinds == [Painted, Dropped, Painted]
+    dropped = said[1]
+    assert isinstance(dropped, Dropped)
+    assert (dropped.index, dropped.stage, dropped.reason) == (1, "queue", Code.LATE)
