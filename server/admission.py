@@ -17,7 +17,7 @@ from ..engines.base import Frame, PaintDone, Picture
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.messages import Open
-from .asks import PaintAsk, Step
+from .asks import Ask, PaintAsk, run
 from .engine_room import EngineRoom, FlowRunner
 from .live import LiveSession
 
@@ -147,7 +147,7 @@ def _trial_s(runner: FlowRunner, size: tuple[int, int]) -> float:
         picture: Picture = np.ascontiguousarray(ground[2 * index : 2 * index + height, index : index + width])
         began = time.perf_counter()
         try:
-            _answered(session.step(Frame(index, Fraction(index, 30), picture)), runner)
+            run(session.step(Frame(index, Fraction(index, 30), picture)), lambda ask: _answer(ask, runner))
         except RefusedError:
             return 0.0
         times.append(time.perf_counter() - began)
@@ -156,12 +156,8 @@ def _trial_s(runner: FlowRunner, size: tuple[int, int]) -> float:
     return float(np.median(times[TRIAL_WARM_UP:]))
 
 
-def _answered(step: Step, runner: FlowRunner) -> None:
-    answer: object = None
-    while True:
-        try:
-            ask = step.send(answer)
-        except StopIteration:
-            return
-        if not isinstance(ask, PaintAsk):  # a live session never asks for paint
-            [answer] = runner.answer([ask])
+def _answer(ask: Ask, runner: FlowRunner) -> object:
+    if isinstance(ask, PaintAsk):
+        raise RefusedError(Code.INTERNAL, "a live session does not wait for paint")
+    [answer] = runner.answer([ask])
+    return answer

@@ -1,6 +1,6 @@
 """What a session asks of the engines while it steps, and what a step gives. Plain data, shared by both pacings."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -34,6 +34,18 @@ class PaintAsk:
 FlowAsk = Encode | MatchAsk
 Ask = FlowAsk | PaintAsk
 Step = Generator[Ask, Any, "list[Output]"]
+
+
+def run(step: "Step", answer: Callable[[Ask], Any]) -> "list[Output]":
+    """The outputs of a step whose asks are answered at once: for one session alone, without a driver."""
+    answered: Any = None
+    while True:
+        try:
+            ask = step.send(answered)
+        except StopIteration as end:
+            outputs: list[Output] = end.value
+            return outputs
+        answered = answer(ask)
 
 
 @dataclass(frozen=True, slots=True)

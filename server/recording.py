@@ -5,7 +5,7 @@ are, so a second of 768x512 at 30 frames a second is 35 MB: for finding a defect
 """
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from ..engines.base import FlowEngine, Frame, PaintDone
 from ..proto.brief import Brief
 from ..proto.errors import Code, WarpaintError
-from .asks import Encode, Output
+from .asks import Ask, Encode, Output, PaintAsk, run
 from .live import LiveSession
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def replay(path: Path, flow: FlowEngine) -> Iterator[Output]:
 def _played(session: LiveSession, event: str, value: Any, flow: FlowEngine) -> Sequence[Output]:
     if event == "step":
         frame = Frame(value["index"], Fraction(*value["pts"]), _read_picture(value["bgr"]))
-        outputs = _answered(session.step(frame), flow)
+        outputs = run(session.step(frame), lambda ask: _answer(ask, flow))
         session.take_jobs()
         return outputs
     if event == "adopt":
@@ -120,15 +120,10 @@ def _played(session: LiveSession, event: str, value: Any, flow: FlowEngine) -> S
     return ()
 
 
-def _answered(step: Generator[Any, Any, list[Output]], flow: FlowEngine) -> list[Output]:
-    answer: Any = None
-    while True:
-        try:
-            ask = step.send(answer)
-        except StopIteration as end:
-            outputs: list[Output] = end.value
-            return outputs
-        answer = flow.encode(ask.pictures) if isinstance(ask, Encode) else flow.match([ask.request])[0]
+def _answer(ask: Ask, flow: FlowEngine) -> Any:
+    if isinstance(ask, PaintAsk):
+        raise ValueError("a live session does not wait for paint")
+    return flow.encode(ask.pictures) if isinstance(ask, Encode) else flow.match([ask.request])[0]
 
 
 def _read_done(plain: Any) -> PaintDone:

@@ -12,7 +12,7 @@ from warpaint.engines.base import FlowEngine, Frame, PaintDone, Painter, PaintJo
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
-from warpaint.server.asks import Ask, Encode, MatchAsk, Output
+from warpaint.server.asks import Ask, Encode, MatchAsk, Output, run
 from warpaint.server.live import LiveSession
 from warpaint.server.session import Session
 
@@ -56,14 +56,7 @@ def drive(session: Session | LiveSession, frame: Frame, flow: FlowEngine, painte
             return flow.match([ask.request])[0]
         return painter.paint(ask.jobs, lambda: False)
 
-    step = session.step(frame)
-    try:
-        ask = next(step)
-        while True:
-            ask = step.send(answer(ask))
-    except StopIteration as end:
-        outputs: list[Output] = end.value
-        return outputs
+    return run(session.step(frame), answer)
 
 
 def as_frames(pictures: Iterable[NDArray[np.uint8]], *, rate: int = RATE) -> list[Frame]:
