@@ -65,7 +65,7 @@ def _announce(addresses: Sequence[str]) -> None:
 
 def _started(settings: Settings, held: ExitStack) -> Gateway:
     """The daemon, ready to run; `held` ends what it was made of. The painters' processes load beside the flows."""
-    cores = budget(available(), opencv_threads=settings.opencv_threads, painter_threads=settings.painter_threads)
+    cores = budget(available(), flow_threads=settings.flow_threads, painter_threads=settings.painter_threads)
     isolated = settings.isolation == "process"
     painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter)
     flows = {name: load_flow(name) for name in settings.flows if name != "none"}

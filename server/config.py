@@ -110,8 +110,8 @@ class Settings(BaseSettings):
         "thread holds up the frames of all sessions, and a painter that crashes there ends the daemon; a process costs "
         "some 60 MB, and two milliseconds a picture.",
     )
-    opencv_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
-        0, description="Threads of one OpenCV call of the daemon's own, for flow and warping; 0: one a core, at most 8."
+    flow_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
+        0, description="Threads that share a frame's flow and warping in the daemon itself; 0: one a core, at most 8."
     )
     painter_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
         0, description="Threads that each painter's process may compute with; 0: half as many as there are cores."

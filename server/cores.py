@@ -8,9 +8,9 @@ import os
 import sys
 from dataclasses import dataclass
 
-# Most threads of one OpenCV call. Flow and warping take milliseconds a call, most of it memory traffic: past eight
+# Most threads that share a frame's flow and warping. They take milliseconds, most of it memory traffic: past eight
 # threads, waking them and waiting for the last one costs more than another one saves.
-MOST_OPENCV_THREADS = 8
+MOST_FLOW_THREADS = 8
 # Of all cores, the share that a painter computes with: one in two. Two painters fill the machine; where a core runs two
 # threads, half of them are as many as there are units that compute; and on two cores one is left to the flow.
 CORES_A_PAINTER_THREAD = 2
@@ -18,7 +18,7 @@ CORES_A_PAINTER_THREAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Threads of one call: of OpenCV in the daemon's own process, and of each painter, whatever it computes with."""
+    """Threads that share a frame's work in the daemon itself, and threads of each painter."""
 
     daemon: int
     painter: int
@@ -29,10 +29,10 @@ def available() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def budget(cores: int, *, opencv_threads: int = 0, painter_threads: int = 0) -> Cores:
+def budget(cores: int, *, flow_threads: int = 0, painter_threads: int = 0) -> Cores:
     """The threads of each part on so many cores; the settings count where they are not 0."""
     return Cores(
-        daemon=opencv_threads or min(cores, MOST_OPENCV_THREADS),
+        daemon=flow_threads or min(cores, MOST_FLOW_THREADS),
         painter=painter_threads or max(1, cores // CORES_A_PAINTER_THREAD),
     )
 

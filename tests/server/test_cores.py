@@ -18,7 +18,7 @@ def test_the_defaults_follow_the_machine(cores: int, expected: Cores) -> None:
 
 
 def test_settings_count_before_the_machine() -> None:
-    assert budget(8, opencv_threads=3) == Cores(3, 4)
+    assert budget(8, flow_threads=3) == Cores(3, 4)
     assert budget(8, painter_threads=12) == Cores(8, 12)
 
 
