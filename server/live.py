@@ -128,6 +128,8 @@ class LiveSession:
         now = _shown(now, frame)
         fade = _fade(now, frame, brief)
         composition = _composed(frame, references, matches, fade, brief)
+        if composition is not None and fade < 1.0 and now.live.anew:
+            composition = _untrusted(composition)
         last = _last(frame, features, composition, references, self._scale, brief)
 
         # Paint: a keyframe if one is due, or else the holes; one of each at a time.
@@ -251,6 +253,11 @@ def _composed(frame: Frame, references: References, matches: Matches, fade: floa
     return replace(composition, hops=rolling.hops_with(composition.hops, composition.holes, MOST_HOPS))
 
 
+def _untrusted(composition: Composition) -> Composition:
+    """The same picture, which no later frame is warped from: other paint shows in it, that is to go."""
+    return replace(composition, hops=np.full_like(composition.hops, MOST_HOPS))
+
+
 def _last(
     frame: Frame,
     features: Features | None,
@@ -331,7 +338,11 @@ def _with_keyframe(now: _Rolling, painting: InFlight, picture: Picture, brief: B
     if "keyframe" in references and brief.fade_s:
         references["fading"] = references["keyframe"]
     references["keyframe"] = replace(under, painted=picture, hops=np.zeros_like(under.hops))
-    live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None)
+    anew = now.live.keyframe_epoch < now.live.asked_epoch
+    if anew:
+        last = references["last"]
+        references["last"] = replace(last, hops=np.full_like(last.hops, MOST_HOPS))
+    live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None, anew=anew)
     progress = replace(now.progress, many_holes_since=None)
     return replace(now, references=references, progress=progress, live=live, in_flight={})
 

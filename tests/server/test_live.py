@@ -11,7 +11,7 @@ import pytest
 from support.clips import frames as clip_frames
 from support.scenes import film, noise_texture, two_layers
 from support.studio import Grain, as_frames, drive
-from warpaint.engines.base import Frame, PaintDone, Picture
+from warpaint.engines.base import Frame, PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
@@ -166,6 +166,22 @@ def test_the_old_keyframe_goes_on_until_the_new_one_is_painted(still: list[Frame
     assert {output.provenance for output in outputs} == {Provenance.WARPED}
     assert not np.array_equal(outputs[3].picture, outputs[4].picture)
     assert [job.seed for job in made.painter.jobs] == [0, 3]
+
+
+def test_of_a_look_that_was_changed_nothing_stays(moving: list[Frame]) -> None:
+    """Not even where the new keyframe explains nothing: there the old paint would be carried along."""
+
+    class Dyes(Grain):
+        def _picture(self, job: PaintJob) -> Picture:
+            return np.full_like(job.frame.bgr, (255, 0, 0) if job.seed else (0, 0, 255))
+
+    made = Studio(LiveSession(Brief(look="grain", fade_s=0.08, **NEVER_REKEY), SIZE), takes=1, painter=Dyes())
+    red = made.show_all(moving[:6])[-1]
+    assert (red.picture[..., 2] > 200).mean() > 0.9
+    made.session.update(made.session.brief.changed({"seed": 1}))
+    for output in made.show_all(moving[6:])[6:]:
+        assert output.picture[..., 2].max() < 60
+        assert (output.picture[..., 0] > 200).mean() > 0.9
 
 
 def test_the_latest_wish_wins_and_older_paintings_are_of_no_use(still: list[Frame]) -> None:
