@@ -237,7 +237,7 @@ def _shown(now: _Rolling, frame: Frame) -> _Rolling:
 
 def _fade(now: _Rolling, frame: Frame, brief: Brief) -> float:
     since = now.live.shown_since
-    if since is None:
+    if since is None or now.live.faded:
         return 1.0
     return rolling.faded(frame.pts, since, now.references["last"].frame.pts, brief)
 
@@ -311,13 +311,14 @@ def _remembered(
     faded: bool,
 ) -> _Rolling:
     references = rolling.carried(now.references, matches)
+    live = replace(now.live, faded=faded and now.live.shown_since is not None)
     if faded:
         references.pop("fading", None)
     number = progress.next_job + sum(len(each.ask.jobs) for each in wanted.values())
     progress = replace(progress, next_job=number, rekey=progress.rekey and "keyframe" not in wanted)
     begins = now.seen is None or "keyframe" in wanted
     seen = Seen(glimpse, last.frame.pts, glimpse) if begins or now.seen is None else replace(now.seen, last=glimpse)
-    return _Rolling(now.epoch, references | {"last": last}, progress, now.live, seen, {**now.in_flight, **wanted})
+    return _Rolling(now.epoch, references | {"last": last}, progress, live, seen, {**now.in_flight, **wanted})
 
 
 def _failed(now: _Rolling, kind: Kind, *, cancelled: bool) -> _Rolling:
@@ -342,7 +343,7 @@ def _with_keyframe(now: _Rolling, painting: InFlight, picture: Picture, brief: B
     if anew:
         last = references["last"]
         references["last"] = replace(last, hops=np.full_like(last.hops, MOST_HOPS))
-    live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None, anew=anew)
+    live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None, faded=False, anew=anew)
     progress = replace(now.progress, many_holes_since=None)
     return replace(now, references=references, progress=progress, live=live, in_flight={})
 

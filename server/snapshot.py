@@ -94,6 +94,7 @@ def _live(live: LiveProgress) -> dict[str, Any]:
     return {
         "epochs": (live.asked_epoch, live.keyframe_epoch, live.shown_epoch),
         "shown_since": _ratio(live.shown_since),
+        "faded": live.faded,
         "anew": live.anew,
         "failures": live.failures,
         "retry_at": _ratio(live.retry_at),
@@ -103,7 +104,8 @@ def _live(live: LiveProgress) -> dict[str, Any]:
 def _read_live(plain: Mapping[str, Any]) -> LiveProgress:
     asked, keyframe, shown = (int(each) for each in plain["epochs"])
     since, retry_at = _read_ratio(plain["shown_since"]), _read_ratio(plain["retry_at"])
-    return LiveProgress(asked, keyframe, shown, since, bool(plain["anew"]), int(plain["failures"]), retry_at)
+    faded, anew = bool(plain["faded"]), bool(plain["anew"])
+    return LiveProgress(asked, keyframe, shown, since, faded, anew, int(plain["failures"]), retry_at)
 
 
 def _ratio(time: Fraction | None) -> tuple[int, int] | None:

@@ -54,6 +54,7 @@ class LiveProgress:
     keyframe_epoch: int = 0  # of the keyframe that is seen
     shown_epoch: int = 0  # the last whose changes are all seen
     shown_since: Fraction | None = None  # when the keyframe was first seen; None: it was not yet
+    faded: bool = False  # it has come in whole: it stays so, wherever time goes
     anew: bool = False  # the keyframe was asked for in place of other paint, of which nothing is to stay
     failures: int = 0  # of paintings, without a break
     retry_at: Fraction | None = None  # nothing is asked of the painter before

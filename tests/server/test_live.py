@@ -89,6 +89,14 @@ def test_the_first_keyframe_comes_in_over_the_raw_frame(still: list[Frame]) -> N
     assert [each / whole for each in off[3:7]] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.05)
 
 
+def test_a_fade_that_is_over_does_not_come_back_when_time_jitters(still: list[Frame]) -> None:
+    made = studio(takes=0, fade_s=0.2)
+    outputs = made.show_all(still[:8])
+    frames = [replace(frame, pts=still[5].pts) for frame in still[8:14]]  # time stands still
+    for output in made.show_all(frames):
+        np.testing.assert_array_equal(output.picture, outputs[-1].picture)
+
+
 def test_one_keyframe_is_in_flight_and_then_the_next(moving: list[Frame]) -> None:
     brief: dict[str, Any] = {"keyframe_threshold": 0.0, "keyframe_gap_min_s": 0.0}
     made = studio(takes=3, **brief)
