@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         "painted alone. The first is the default.",
     )
     max_sessions: Annotated[int, Interval(ge=1, le=10_000)] = Field(
-        16, description="Sessions at once. Each holds some twenty pictures of its canvas: 60 MB at 1280x720."
+        16, description="Sessions at once. Each holds some thirty pictures of its canvas at most: 80 MB at 1280x720."
     )
     window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = Field(
         8,
