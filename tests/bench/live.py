@@ -6,12 +6,12 @@ over, and so jumps back every 4.4 s.
 
 import multiprocessing
 import os
-import re
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ ALONE_S = 60.0  # long enough for the 99th percentile to be that of 18 frames
 SEVERAL, SEVERAL_RATE, SEVERAL_S = 4, 15.0, 25.0
 BESIDE_RATE, BESIDE_S = 15.0, 15.0  # two of them fit on two cores
 LENIENT_DELAY_MS = 1_000.0  # as `max_delay_ms`, where what is asked is not whether a session is admitted
+LEAST_PIXELS = 4_096  # where looking for a canvas on which all fit ends
 READS_ONE_OF = 10  # the slow reader: of its frames
 BUSY = "painters_under_test:BusyInPython"  # 2 s a picture
 # Updates of the Brief: when, seconds into the take, so that each painting is over before the next is asked for.
@@ -80,8 +81,7 @@ def _alone_beside_a_busy_painter(folder: Path) -> list[Row]:
 
 def _several(folder: Path, *, announced: bool) -> list[Row]:
     with daemon(folder, "--log-level", "warning") as running:
-        most = _what_fits(running.address, SEVERAL * SEVERAL_RATE)
-        limits = {"max_pixels": most} if announced else {"max_delay_ms": LENIENT_DELAY_MS}
+        limits = {"max_pixels": _what_fits(running.address)} if announced else {"max_delay_ms": LENIENT_DELAY_MS}
         take = Take(running.address, film(folder), SEVERAL_S, SEVERAL_RATE, announced, **limits)
         footages = filmed([take] * SEVERAL)
     counts = np.array([len(each.results) for each in footages])
@@ -102,18 +102,20 @@ def _several(folder: Path, *, announced: bool) -> list[Row]:
     ]
 
 
-def _what_fits(address: str, rate: float) -> int | None:
-    """The canvas, pixels, on which the daemon takes so many frames a second; None: any. It says so when it refuses."""
-    source = Source(width=SIZE[0], height=SIZE[1])
-    with Client(address) as client:
-        try:
-            with client.session(pacing="live", rate=rate, source=source):
-                return None
-        except RefusedError as error:
-            fits = re.search(r"max_pixels (\d+)", str(error))
-            if error.code is not Code.OVERLOADED or fits is None:
-                raise
-            return int(fits[1])
+def _what_fits(address: str) -> int:
+    """The largest canvas, pixels, on which the daemon admits all the sessions at their rate, to a fifth."""
+    source, pixels = Source(width=SIZE[0], height=SIZE[1], rate=SEVERAL_RATE), SIZE[0] * SIZE[1]
+    while pixels > LEAST_PIXELS:
+        with Client(address) as client, ExitStack() as held:
+            try:
+                for _ in range(SEVERAL):
+                    held.enter_context(client.session(pacing="live", source=source, max_pixels=pixels))
+                return pixels
+            except RefusedError as error:
+                if error.code is not Code.OVERLOADED:
+                    raise
+        pixels = int(0.8 * pixels)
+    return pixels
 
 
 def _beside_a_slow_reader(folder: Path) -> list[Row]:

@@ -61,7 +61,7 @@ def test_a_session_that_takes_more_than_was_thought_leaves_less_for_others(room:
     admission = Admission(room)
     admission.admit("first", opening(rate=1.0), PIXELS, "dis")
     admission.count("first", 0.5 * BELIEVED_FRAMES, BELIEVED_FRAMES)  # half a second a frame
-    assert "40 % are free" in refusal(admission, rate=1.0)
+    assert "15 % are free" in refusal(admission, rate=1.0)
     admission.ended("first")
     admission.admit("new", opening(rate=1.0), PIXELS, "dis")
 
