@@ -235,7 +235,7 @@ class Driver:
             self._admission.count(lane.key, lane.busy_s, stream.steps)
             return True
         if isinstance(ask, PaintAsk):
-            lane.painting = self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
+            lane.painting = self._painting(lane, ask)
         else:
             lane.ask = ask
         return True
@@ -247,7 +247,11 @@ class Driver:
             if not painting.jobs:
                 lane.beside.remove(painting)
         for ask in lane.stream.take_jobs():
-            lane.beside.append(self._room.paint(lane.painter, ask, lambda: self.put(Wake())))
+            lane.beside.append(self._painting(lane, ask))
+
+    def _painting(self, lane: Lane, ask: PaintAsk) -> Painting:
+        """The ask at the lane's painter, which wakes this thread when it has finished."""
+        return self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
 
     def _answer(self, asking: Sequence[Lane]) -> None:
         """Has the asks answered: one call of the engine for those that may be answered together."""
