@@ -109,14 +109,10 @@ def matched_at_once(features: Features, references: References, scale: Scale) ->
 
     Each is led by the flow of the frame before: not as near as by way of the last frame, but there at once.
     """
-    last = references.get("last")
-    distinct = [
-        name
-        for name, reference in references.items()
-        if name == "last" or last is None or reference.frame.index != last.frame.index
-    ]
-    if last is None or not distinct:
+    if not references:
         return {}
+    last = references["last"].frame.index
+    distinct = [name for name, each in references.items() if name == "last" or each.frame.index != last]
     sources = [_features(references[name]) for name in distinct]
     found = yield MatchAsk(MatchRequest(features, sources, [references[name].flow for name in distinct]), scale.flow)
     matches = dict(zip(distinct, found, strict=True))
