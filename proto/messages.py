@@ -129,7 +129,7 @@ class Open(InSession):
     painter: Name | None = None  # None: the daemon's default
     flow: Name | None = None
     pacing: Pacing = "every"
-    max_delay_ms: Annotated[float, Interval(ge=1.0, le=MAX_DELAY_MS)] = 100.0  # of `live`: from arrival until it is begun
+    max_delay_ms: Annotated[float, Interval(ge=1.0, le=MAX_DELAY_MS)] = 100.0  # of `live`: the wait to be begun
     linger_s: Annotated[float, Interval(ge=0.0, le=MAX_LINGER_S)] | None = None  # None: the daemon's setting
     max_pixels: Annotated[int, Interval(ge=64, le=MAX_PICTURE_PIXELS)] | None = None  # of the working canvas
     maps: Annotated[tuple[MapName, ...], Len(0, 4)] = ()
