@@ -85,7 +85,7 @@ class Gateway:
     def __init__(self, settings: Settings, room: EngineRoom, store: Store | None = None) -> None:
         self._settings = settings
         self._context = zmq.Context()
-        self._router = make_router(self._context, heartbeat_s=settings.probe_s)
+        self._router = make_router(self._context, probe_s=settings.probe_s)
         self._wake_in, self._wake_out = socket.socketpair()
         self._replies: deque[Reply | StatusReply] = deque()
         self._peers: dict[bytes, Peer] = {}
