@@ -84,12 +84,22 @@ class FlowEngine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """The prompts that are being left for the Brief's, and the share of them that is left, 0..1."""
+
+    prompt: str
+    negative_prompt: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class PaintJob:
     """One picture to paint: a whole keyframe, or a crop around holes.
 
     frame.bgr and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas of `size` (W, H).
-    holes is None for a keyframe. For holes, `canvas` is what is painted so far, and only pixels where `holes` is
-    True will be taken from the result. `seed` is the Brief's, varied if the Brief says so.
+    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes, `canvas` is what is painted so far, and only pixels where `holes` is
+    True will be taken from the result. `seed` is the Brief's, varied if the Brief says so. memory is what the painter
+    gave with the last keyframe. earlier is the wording that is being left, while a changed prompt comes in.
     """
 
     id: int
@@ -102,11 +112,16 @@ class PaintJob:
     canvas: Picture | None = None
     holes: Mask | None = None
     memory: bytes | None = None
+    earlier: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PaintDone:
-    """A painted job: `image` has the shape of the job's frame; or an error, and why in a sentence."""
+    """A painted job: `image` has the shape of the job's frame; or an error, and why in a sentence.
+
+    memory: what the painter wants to be given with the session's next keyframe, if this is one. tags: what joined the
+    prompt. note: what the session should be told though it was painted: a code, and a sentence.
+    """
 
     id: int
     epoch: int
@@ -114,6 +129,24 @@ class PaintDone:
     memory: bytes | None = None
     error: Code | None = None
     why: str = ""
+    tags: tuple[str, ...] = ()
+    note: tuple[Code, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a painter wants its work. A painter may have an attribute `habits` of this; the defaults fit any.
+
+    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be painted
+    in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole, pixels.
+    least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one call, and what
+    one of them takes is then shared by all.
+    """
+
+    crop_sides: tuple[int, ...] = ()
+    crop_context: int = 8
+    least_hole: int = 0
+    batches: bool = False
 
 
 class Painter(Protocol):

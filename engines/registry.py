@@ -1,53 +1,86 @@
 """Engines by name: built in, an entry point of another package, or `module:Class`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.limits import MAX_NAME
 from .base import FlowEngine, Painter
+from .settings import EngineSettings
 
 PAINTER_GROUP = "warpaint.painters"
 FLOW_GROUP = "warpaint.flows"
+DEFAULTS = EngineSettings()
 
 
-def _filters() -> Painter:
+def _filters(_settings: EngineSettings) -> Painter:
     from .painters.filters import Filters
 
     return Filters()
 
 
-def _identity() -> Painter:
+def _identity(_settings: EngineSettings) -> Painter:
     from .painters.identity import Identity
 
     return Identity()
 
 
-def _dis() -> FlowEngine:
+def _diffusion(settings: EngineSettings) -> Painter:
+    try:
+        from .painters.diffusion.painter import Diffusion
+    except ModuleNotFoundError as error:
+        why = f"the painter 'diffusion' needs the package {error.name}: pip install 'warpaint[diffusion]'"
+        raise RefusedError(Code.UNKNOWN_ENGINE, why) from error
+    return Diffusion(settings)
+
+
+def _diffusion_rules(settings: EngineSettings) -> "BriefRule":
+    from .painters.diffusion.rules import complaint
+
+    return partial(complaint, settings=settings)
+
+
+def _dis(_settings: EngineSettings) -> FlowEngine:
     from .flow.dis import Dis
 
     return Dis()
 
 
 # Imported when asked for: a daemon without an engine does not pay for its imports.
-PAINTERS: dict[str, Callable[[], Painter]] = {"filters": _filters, "identity": _identity}
-FLOWS: dict[str, Callable[[], FlowEngine]] = {"dis": _dis}
+PAINTERS: dict[str, Callable[[EngineSettings], Painter]] = {
+    "diffusion": _diffusion,
+    "filters": _filters,
+    "identity": _identity,
+}
+FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis}
+
+# Why a painter cannot follow a Brief, in a sentence; empty: it can, as far as that is known without its models.
+BriefRule = Callable[[Brief], str]
+BRIEF_RULES: dict[str, Callable[[EngineSettings], BriefRule]] = {"diffusion": _diffusion_rules}
 
 # Painters that do nothing but hand on what they are given: carrying pictures to another process and back would be all
 # the work that there is. Named here, not by the painter: whoever takes long must not be able to say that it does not.
 LIGHT_PAINTERS = frozenset({"identity"})
 
 
-def load_painter(name: str) -> Painter:
+def load_painter(name: str, settings: EngineSettings = DEFAULTS) -> Painter:
     """The painter of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""
-    painter = _load(name, "painter", PAINTERS, PAINTER_GROUP)
+    painter = _load(name, "painter", PAINTERS, PAINTER_GROUP, settings)
     if not callable(getattr(painter, "paint", None)) or not _are_names(getattr(painter, "looks", None)):
         raise RefusedError(
             Code.UNKNOWN_ENGINE, f"{name!r} is no painter: it needs a method `paint` and a tuple `looks`, of names"
         )
     return painter
+
+
+def brief_rule(painter: str, settings: EngineSettings) -> BriefRule:
+    """What tells a Brief that this painter cannot follow, so that it is refused before it gets there."""
+    rule = BRIEF_RULES.get(painter)
+    return (lambda _brief: "") if rule is None else rule(settings)
 
 
 def _are_names(looks: object) -> bool:
@@ -57,17 +90,23 @@ def _are_names(looks: object) -> bool:
     return all(isinstance(look, str) and 0 < len(look) <= MAX_NAME for look in looks)
 
 
-def load_flow(name: str) -> FlowEngine:
+def load_flow(name: str, settings: EngineSettings = DEFAULTS) -> FlowEngine:
     """The flow engine of this name. Raises RefusedError: UNKNOWN_ENGINE, listing what there is."""
-    flow = _load(name, "flow engine", FLOWS, FLOW_GROUP)
+    flow = _load(name, "flow engine", FLOWS, FLOW_GROUP, settings)
     if not callable(getattr(flow, "encode", None)) or not callable(getattr(flow, "match", None)):
         raise RefusedError(Code.UNKNOWN_ENGINE, f"{name!r} is no flow engine: it needs methods `encode` and `match`")
     return flow
 
 
-def _load(name: str, kind: str, built_in: dict[str, Callable[[], Any]], group: str) -> Any:
+def _load(
+    name: str,
+    kind: str,
+    built_in: Mapping[str, Callable[[EngineSettings], Any]],
+    group: str,
+    settings: EngineSettings,
+) -> Any:
     if name in built_in:
-        return built_in[name]()
+        return built_in[name](settings)
     found = entry_points(group=group)
     if name in found.names:
         return _made(name, kind, found[name].load)

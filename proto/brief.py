@@ -1,14 +1,67 @@
 """The Brief: what to paint, and how the painting moves. The same names on the wire, in files and as flags."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Interval
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from annotated_types import Interval, Len
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import InvalidMessage
-from .limits import MAX_INTEGER, MAX_NAME, MAX_TEXT
+from .limits import MAX_BLOCKED_TAGS, MAX_CONTROLS, MAX_INTEGER, MAX_LORAS, MAX_NAME, MAX_TEXT
 
 Share = Annotated[float, Interval(ge=0.0, le=1.0)]
+Listed = Annotated[str, Len(1, MAX_NAME)]
+
+# Largest weight of a LoRA or a control, either way: past it pictures burn.
+MAX_WEIGHT = 4.0
+
+
+class Lora(NamedTuple):
+    """A LoRA, by the name that the daemon holds it under, and how much of it is added."""
+
+    name: str
+    weight: float
+
+
+class Control(NamedTuple):
+    """What holds the painting to the picture's shapes, how strongly, and from which share of the steps to which."""
+
+    kind: str
+    weight: float
+    start: float
+    end: float
+
+
+def lora_of(text: str) -> Lora:
+    """The LoRA that `NAME` or `NAME:WEIGHT` says. Raises ValueError."""
+    name, *numbers = text.split(":")
+    [weight] = _numbers(text, numbers, defaults=(1.0,), form="NAME or NAME:WEIGHT")
+    return Lora(name, _weight(text, weight))
+
+
+def control_of(text: str) -> Control:
+    """The control that `KIND`, `KIND:WEIGHT` or `KIND:WEIGHT:START:END` says. Raises ValueError."""
+    form = "KIND, KIND:WEIGHT or KIND:WEIGHT:START:END"
+    kind, *numbers = text.split(":")
+    weight, start, end = _numbers(text, numbers, defaults=(1.0, 0.0, 1.0), form=form)
+    if not 0.0 <= start < end <= 1.0:
+        raise ValueError(f"{text!r}: START and END are shares of the steps, 0 <= START < END <= 1")
+    return Control(kind, _weight(text, weight), start, end)
+
+
+def _numbers(text: str, given: list[str], *, defaults: tuple[float, ...], form: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(each) for each in given)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {form}") from None
+    if len(numbers) not in (0, 1, len(defaults)) or text.startswith(":"):
+        raise ValueError(f"{text!r} is not {form}")
+    return numbers + defaults[len(numbers) :]
+
+
+def _weight(text: str, weight: float) -> float:
+    if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+        raise ValueError(f"{text!r}: the weight must be between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}")
+    return weight
 
 
 class Brief(BaseModel):
@@ -28,6 +81,56 @@ class Brief(BaseModel):
     strength: Share = Field(0.75, description="How far the painting may leave the picture, 0 to 1.")
     seed: int = Field(0, ge=0, le=MAX_INTEGER, description="The seed of everything random in the painter.")
     vary_seed: bool = Field(False, description="Add the frame's index to the seed: each painting has its own.")
+
+    steps: int = Field(
+        20, ge=1, le=150, description="Steps of a diffusion model from noise to picture; strength takes its share."
+    )
+    guidance: float = Field(
+        7.5, ge=0.0, le=30.0, description="How closely a diffusion model follows the prompt; up to 1: in half the time."
+    )
+    scheduler: Literal["ddim", "dpm++", "euler", "euler_a", "lcm", "tcd", "unipc"] = Field(
+        "ddim",
+        description="How a diffusion model goes from step to step; lcm and tcd are for models and LoRAs of theirs.",
+    )
+    loras: tuple[Listed, ...] = Field(
+        (), max_length=MAX_LORAS, strict=False, description="LoRAs of the daemon's, each NAME or NAME:WEIGHT."
+    )
+    controls: tuple[Listed, ...] = Field(
+        (),
+        max_length=MAX_CONTROLS,
+        strict=False,
+        description="ControlNets of the daemon's that hold the painting to the picture's shapes, each KIND, KIND:WEIGHT or "
+        "KIND:WEIGHT:START:END, the last two being shares of the steps.",
+    )
+    vae: Literal["full", "tiny"] = Field(
+        "full", description="What turns pictures into latents and back; tiny: in a tenth of the time, a little softer."
+    )
+    clip_skip: int = Field(
+        0, ge=0, le=11, description="Layers of the text encoder that are left out at its end; some models want 1."
+    )
+    prompt_fade_s: float = Field(
+        0.0, ge=0.0, le=60.0, description="How long a changed prompt takes to come in over the keyframes, seconds."
+    )
+    keyframe_start: Literal["raw", "warped"] = Field(
+        "raw", description="What a keyframe is painted from: the raw frame, or the last keyframe warped to it."
+    )
+    attend_last: bool = Field(
+        False, description="Keyframes look back at the last one while they are painted (attention over both)."
+    )
+    colour_lock_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=3600.0,
+        description="How slowly the colours of keyframes may wander from the first one's, seconds; 0: as they like.",
+    )
+    tag_threshold: Share = Field(
+        0.0,
+        description="Probability from which what the daemon's tagger sees in a keyframe joins the prompt; 0: nothing does.",
+    )
+    tag_prefix: str = Field("", max_length=MAX_TEXT, description="What the prompt begins with where tags join it.")
+    tag_block: tuple[Listed, ...] = Field(
+        (), max_length=MAX_BLOCKED_TAGS, strict=False, description="Tags that never join the prompt."
+    )
 
     keyframe_threshold: float = Field(
         80.0,
@@ -54,6 +157,28 @@ class Brief(BaseModel):
     )
     feather: int = Field(3, ge=0, le=64, description="Width of the soft seam inside a hole, working pixels.")
 
+    @property
+    def lora_list(self) -> tuple[Lora, ...]:
+        """The LoRAs, read."""
+        return tuple(lora_of(each) for each in self.loras)
+
+    @property
+    def control_list(self) -> tuple[Control, ...]:
+        """The controls, read."""
+        return tuple(control_of(each) for each in self.controls)
+
+    @field_validator("loras")
+    @classmethod
+    def _loras_can_be_read(cls, loras: tuple[str, ...]) -> tuple[str, ...]:
+        _once([lora_of(each).name for each in loras])
+        return loras
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_can_be_read(cls, controls: tuple[str, ...]) -> tuple[str, ...]:
+        _once([control_of(each).kind for each in controls])
+        return controls
+
     @model_validator(mode="after")
     def _gaps_in_order(self) -> "Brief":
         if self.keyframe_gap_min_s > self.keyframe_gap_max_s:
@@ -69,6 +194,12 @@ class Brief(BaseModel):
             return Brief.model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
             raise InvalidMessage(explain(error, "brief")) from None
+
+
+def _once(names: list[str]) -> None:
+    twice = next((each for each in names if names.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is named twice")
 
 
 def explain(error: ValidationError, where: str) -> str:

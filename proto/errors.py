@@ -47,6 +47,8 @@ class Code(StrEnum):
     LOST = "lost"  # the frame or its answer was lost with the connection, or with the daemon
     PAINTER_FAILED = "painter_failed"  # the painter raised, or gave a wrong result
     PAINTER_TIMEOUT = "painter_timeout"  # the painter took longer than the daemon allows
+    RESOURCE_EXHAUSTED = "resource_exhausted"  # the painter's device has not enough memory for this
+    PROMPT_CUT = "prompt_cut"  # in a notice: the prompt is longer than the model reads; the rest was left out
     FLOW_FAILED = "flow_failed"  # the flow engine raised, or gave a wrong result
     ENCODER_FAILED = "encoder_failed"  # the result could not be encoded
     CANCELLED = "cancelled"  # the session ended before the frame was painted
@@ -78,6 +80,8 @@ RETRY: dict[Code, Retry] = {
     Code.LOST: Retry.NO,
     Code.PAINTER_FAILED: Retry.LATER,
     Code.PAINTER_TIMEOUT: Retry.LATER,
+    Code.RESOURCE_EXHAUSTED: Retry.CHANGED,
+    Code.PROMPT_CUT: Retry.CHANGED,
     Code.FLOW_FAILED: Retry.LATER,
     Code.ENCODER_FAILED: Retry.LATER,
     Code.CANCELLED: Retry.LATER,

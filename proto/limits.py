@@ -23,6 +23,16 @@ MAX_PAYLOADS = 5
 # Prompts are cut by text encoders at some hundreds of tokens; a longer text is a mistake.
 MAX_TEXT = 4_096
 
+# LoRAs and controls of one Brief: each control costs a third of a step more, and more LoRAs than this blur each other.
+MAX_LORAS = 8
+MAX_CONTROLS = 4
+
+# Tags that a Brief may keep out: a list that somebody wrote by hand.
+MAX_BLOCKED_TAGS = 256
+
+# Tags and notes of one result.
+MAX_TAGS = 128
+
 # Names of looks, engines, clients: something to type and to print in a table.
 MAX_NAME = 200
 

@@ -23,6 +23,7 @@ from .limits import (
     MAX_RATE,
     MAX_SESSION,
     MAX_SIDE,
+    MAX_TAGS,
     MAX_TEXT,
     MAX_WINDOW,
 )
@@ -44,6 +45,7 @@ SessionNumber = Annotated[int, Interval(ge=0, le=MAX_SESSION)]
 Side = Annotated[int, Interval(ge=1, le=MAX_SIDE)]
 Frames = Annotated[int, Interval(ge=1, le=MAX_WINDOW)]
 Scalar = str | bool | Number | float | None
+Value = Scalar | tuple[str, ...]  # of a field of the Brief
 Ratio = tuple[Positive, Positive]
 
 Encoding = Literal["raw", "jpeg", "mjpeg", "h264", "hevc", "vp8", "vp9", "av1"]
@@ -170,7 +172,7 @@ class Update(InSession):
 
     type: Literal["update"] = "update"
     request: Count
-    changes: Annotated[dict[Name, Scalar], Len(0, 64)]
+    changes: Annotated[dict[Name, Value], Len(0, 64)]
 
 
 class Rekey(InSession):
@@ -287,6 +289,7 @@ class Painted(Answer):
     holes: Share = 0.0  # share of the canvas that no reference explained
     painted_pixels: Count = 0  # pixels that the painter painted for this frame
     confidence: Share = 0.0  # mean confidence of the flow
+    tags: Annotated[tuple[Name, ...], Len(0, MAX_TAGS)] = ()  # of a keyframe: what the tagger saw and the prompt got
     delay_ms: Milliseconds = 0.0  # from arrival to sending
     stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)] = {}
 
@@ -386,7 +389,7 @@ class Status(Message):
 
 
 class Notice(InSession):
-    """Something went wrong that costs no frame: a painting of a live session failed. The session goes on."""
+    """Something that costs no frame: a painting of a live session failed, or a prompt was cut. The session goes on."""
 
     type: Literal["notice"] = "notice"
     code: Annotated[Code, Field(strict=False)]

@@ -67,8 +67,9 @@ def _started(settings: Settings, held: ExitStack) -> Gateway:
     """The daemon, ready to run; `held` ends what it was made of. The painters' processes load beside the flows."""
     cores = budget(available(), flow_threads=settings.flow_threads, painter_threads=settings.painter_threads)
     isolated = settings.isolation == "process"
-    painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter)
-    flows = {name: load_flow(name) for name in settings.flows if name != "none"}
+    engines = settings.engines
+    painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter, settings=engines)
+    flows = {name: load_flow(name, engines) for name in settings.flows if name != "none"}
     wait_for(painters)
     limit_threads(opencv=1, torch=cores.painter)
     workers.use(cores.daemon)

@@ -15,12 +15,12 @@ from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from ..engines.settings import EngineSettings
 from ..proto.address import default_address, is_local
 from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
 
@@ -31,31 +31,32 @@ def _own_socket() -> tuple[str, ...]:
     return (default_address(os.environ, os.getuid()),)
 
 
-class Settings(BaseSettings):
-    """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
+class _DaemonSettings(BaseSettings):
+    """What can be set of the daemon itself."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
         env_ignore_empty=True,
+        enable_decoding=False,  # a list in the environment is separated by commas
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
         validate_default=True,
     )
 
-    bind: Annotated[tuple[str, ...], NoDecode] = Field(
+    bind: tuple[str, ...] = Field(
         default_factory=_own_socket,
         min_length=1,
         description="ZeroMQ addresses to listen on: ipc://PATH or tcp://127.0.0.1:PORT. Others are refused: there are "
         "no keys yet. An ipc path is this user's alone.",
     )
-    painters: Annotated[tuple[str, ...], NoDecode] = Field(
+    painters: tuple[str, ...] = Field(
         ("filters", "identity"),
         min_length=1,
-        description="Painters to hold: filters, identity, the name of another package's entry point, or module:Class. "
+        description="Painters to hold: filters, diffusion, identity, the name of another package's entry point, or module:Class. "
         "The first is the default.",
     )
-    flows: Annotated[tuple[str, ...], NoDecode] = Field(
+    flows: tuple[str, ...] = Field(
         ("dis", "none"),
         min_length=1,
         description="Flow engines to hold: dis, an entry point, module:Class, or none, with which each frame is "
@@ -124,7 +125,6 @@ class Settings(BaseSettings):
     @field_validator("bind", "painters", "flows", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        """In the environment, a list is separated by commas."""
         return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
 
     @classmethod
@@ -148,6 +148,15 @@ class Settings(BaseSettings):
                     f"{address!r} is not allowed: only ipc://PATH and tcp://127.0.0.1:PORT (or [::1]) may be bound"
                 )
         return addresses
+
+
+class Settings(EngineSettings, _DaemonSettings):
+    """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
+
+    @property
+    def engines(self) -> EngineSettings:
+        """The engines' part."""
+        return EngineSettings.model_validate(self.model_dump(include=set(EngineSettings.model_fields)))
 
 
 def parser() -> argparse.ArgumentParser:

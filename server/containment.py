@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import PaintDone, Painter, PaintJob
+from ..engines.base import Habits, PaintDone, Painter, PaintJob
 from ..proto.errors import Code
 
 T = TypeVar("T", bound=np.generic)
@@ -29,6 +29,12 @@ def paint(name: str, painter: Painter, jobs: Sequence[PaintJob], cancelled: Call
     except BaseException as error:  # SystemExit too would end the thread; the traceback goes to the log alone
         log.exception("painter %s failed", name)
         return failed(jobs, Code.PAINTER_FAILED, f"the painter {name!r} failed: {type(error).__name__}: {error}")
+
+
+def habits(painter: Painter) -> Habits:
+    """How the painter wants its work; the defaults if it does not say so."""
+    found = getattr(painter, "habits", None)
+    return found if isinstance(found, Habits) else Habits()
 
 
 def failed(jobs: Sequence[PaintJob], code: Code, why: str) -> list[PaintDone]:

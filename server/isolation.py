@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from ..engines.base import PaintDone, Painter, PaintJob
-from ..engines.registry import LIGHT_PAINTERS, load_painter
+from ..engines.base import Habits, PaintDone, Painter, PaintJob
+from ..engines.registry import DEFAULTS, LIGHT_PAINTERS, load_painter
+from ..engines.settings import EngineSettings
 from ..proto.errors import Code, RefusedError
 from . import containment
 from .config import environment_of_a_child
@@ -48,7 +49,7 @@ class GivenUpError(Exception):
 class PainterProcess:
     """One process, from its start to its end. One thread at a time may use it."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, settings: EngineSettings) -> None:
         """Starts it; it loads the painter meanwhile. Raises OSError if there can be no more processes."""
         self.name = name
         self.loaded = False
@@ -59,7 +60,7 @@ class PainterProcess:
         self._socket.settimeout(LOOK_S)
         with theirs:
             try:
-                self._process = _started(name, threads, theirs.fileno(), self._descriptor)
+                self._process = _started(name, threads, settings, theirs.fileno(), self._descriptor)
             except OSError:
                 self._close()
                 raise
@@ -158,9 +159,10 @@ class PainterProcess:
         os.close(self._descriptor)
 
 
-def _started(name: str, threads: int, *descriptors: int) -> "subprocess.Popen[bytes]":
+def _started(name: str, threads: int, settings: EngineSettings, *descriptors: int) -> "subprocess.Popen[bytes]":
     connection, tray = map(str, descriptors)
     options = ["--socket", connection, "--tray", tray, "--threads", str(threads)]
+    options += ["--settings", settings.model_dump_json(exclude_defaults=True)]
     level = ["--log-level", str(logging.getLogger().getEffectiveLevel())]
     return subprocess.Popen(
         [sys.executable, "-u", "-P", "-m", f"{__package__}.painter_process", *options, *level, "--", name],
@@ -177,16 +179,18 @@ class IsolatedPainter:
     Calls take turns. `looks` are there once `wait` has returned.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, settings: EngineSettings = DEFAULTS) -> None:
         """Starts the process. Raises OSError if there can be no more processes."""
         self.looks: tuple[str, ...] = ()
+        self.habits = Habits()
         self.nbytes: int | None = None
         self._name = name
         self._threads = threads
+        self._settings = settings
         self._turn = threading.Lock()
         self._hurry = threading.Event()
         self._closed = threading.Event()
-        self._process: PainterProcess | None = PainterProcess(name, threads)
+        self._process: PainterProcess | None = PainterProcess(name, threads, settings)
 
     def wait(self) -> None:
         """Waits until the painter is loaded. Raises RefusedError: UNKNOWN_ENGINE, with the reason."""
@@ -256,17 +260,21 @@ class IsolatedPainter:
         if self._process is not None and self._process.ended:
             log.warning("%s", self._death(self._process.end(), "between two calls"))
             self._process = None
-        return self._process or PainterProcess(self._name, self._threads)
+        return self._process or PainterProcess(self._name, self._threads, self._settings)
 
     def _greet(self, body: dict[str, Any]) -> None:
         self.looks, self.nbytes = tuple(body["looks"]), body["nbytes"]
+        habits = body["habits"]
+        self.habits = Habits(**{**habits, "crop_sides": tuple(habits["crop_sides"])})
 
     def _death(self, how: str, why: str) -> DiedError:
         sentence = f"the process of the painter {self._name!r} died ({how})"
         return DiedError(f"{sentence}: {why}" if why else sentence)
 
 
-def start_painters(names: Iterable[str], held: ExitStack, *, isolated: bool, threads: int) -> dict[str, Painter]:
+def start_painters(
+    names: Iterable[str], held: ExitStack, *, isolated: bool, threads: int, settings: EngineSettings = DEFAULTS
+) -> dict[str, Painter]:
     """The painters by name, in processes with so many threads unless they are light; `held` ends these.
 
     The processes load the painters meanwhile, all at once. Raises RefusedError: UNKNOWN_ENGINE, or OSError.
@@ -274,10 +282,10 @@ def start_painters(names: Iterable[str], held: ExitStack, *, isolated: bool, thr
     painters: dict[str, Painter] = {}
     for name in dict.fromkeys(names):
         if isolated and name not in LIGHT_PAINTERS:
-            painters[name] = painter = IsolatedPainter(name, threads)
+            painters[name] = painter = IsolatedPainter(name, threads, settings)
             held.callback(painter.close)
         else:
-            painters[name] = load_painter(name)
+            painters[name] = load_painter(name, settings)
     return painters
 
 

@@ -13,10 +13,12 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from ..engines.base import Painter
 from ..engines.registry import load_painter
+from ..engines.settings import EngineSettings
 from ..proto.errors import RefusedError
 from ..proto.limits import MAX_INTEGER
 from . import containment
@@ -37,12 +39,13 @@ def main() -> None:
     channel = _channel(wanted.socket, wanted.tray)
     listener = Listener(channel)
     try:
-        painter = load_painter(wanted.name)
+        painter = load_painter(wanted.name, EngineSettings.model_validate_json(wanted.settings))
     except RefusedError as error:
         channel.say(FAILED, 0, {"why": str(error)})
         return
     limit_threads(opencv=wanted.threads, torch=wanted.threads)
-    channel.say(READY, 0, {"looks": list(painter.looks), "nbytes": _nbytes(painter)})
+    habits = asdict(containment.habits(painter))
+    channel.say(READY, 0, {"looks": list(painter.looks), "nbytes": _nbytes(painter), "habits": habits})
     while True:
         _paint(wanted.name, painter, channel, listener)
 
@@ -52,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--socket", type=int, required=True, help="the descriptor of the daemon's socket")
     made.add_argument("--tray", type=int, required=True, help="the descriptor of the file that pictures go through")
     made.add_argument("--threads", type=int, required=True, help="threads to compute with")
+    made.add_argument("--settings", default="{}", help="the engines' settings, as JSON")
     made.add_argument("--log-level", type=int, required=True, help="as in Python's logging")
     made.add_argument("name", help="the painter's")
     return made

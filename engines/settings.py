@@ -1,0 +1,92 @@
+"""What engines with models are told at the start: where their files lie, and what to compute with. No torch here."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Kinds of control image that are computed here from the raw frame.
+ControlKind = Literal["canny", "lineart"]
+
+
+class EngineSettings(BaseModel):
+    """The engines' part of the daemon's settings, under the same names; a painter in a process of its own gets it whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="Painter diffusion: the Stable Diffusion model. A diffusers folder, a .safetensors or .ckpt file, or "
+        "the id of a model on the hub, which is asked for it. Needed if the painter is to be held.",
+    )
+    inpaint_model: str | None = Field(
+        None,
+        min_length=1,
+        description="Painter diffusion: an inpainting model for the holes, as `model`. None: the model paints them too.",
+    )
+    model_configuration: Path | None = Field(
+        None,
+        description="Painter diffusion: folder with the configuration of models in single files. None: Stable Diffusion "
+        "1.x, which comes with Warpaint.",
+    )
+    taesd: Path | None = Field(
+        None, description="Painter diffusion: folder of a tiny autoencoder (TAESD) for sessions that want vae = tiny."
+    )
+    model_loras: tuple[Path, ...] = Field(
+        (), description="Painter diffusion: LoRA files that sessions may name, by the files' names without suffix."
+    )
+    embeddings: tuple[Path, ...] = Field(
+        (), description="Painter diffusion: files of textual inversions; their names are words that prompts may hold."
+    )
+    controlnets: dict[ControlKind, Path] = Field(
+        {}, description="Painter diffusion: ControlNets, by kind: canny, lineart. Each as KIND=PATH."
+    )
+    tagger: Path | None = Field(
+        None, description="Painter diffusion: folder of a tagger (model.onnx, selected_tags.csv) for keyframes."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="What models compute on; auto: a GPU if there is one."
+    )
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="What models compute in; auto: fp16 on a GPU, fp32 elsewhere."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile models for each size of picture (torch.compile): it takes minutes at the start, and each "
+        "step less time on a GPU afterwards. If it fails they run as they are.",
+    )
+    cache_mb: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
+        512,
+        description="Memory for what is kept between keyframes on the device (attention of the last ones, texts), MB; "
+        "the least recently used goes first. A session with attend_last takes 70 MB at 768x512 in fp16.",
+    )
+    least_hole: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
+        64,
+        description="Painter diffusion: holes of fewer pixels than this are filled cheaply, not painted. A latent pixel "
+        "is 8x8: the model can draw nothing smaller.",
+    )
+
+    @field_validator("model_loras", "embeddings", mode="before")
+    @classmethod
+    def _files(cls, value: object) -> object:
+        """In the environment, a list is separated by commas."""
+        return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("controlnets", mode="before")
+    @classmethod
+    def _by_kind(cls, value: Any) -> Any:
+        """As text: KIND=PATH, separated by commas. Raises ValueError for a kind that is named twice."""
+        pairs = value.split(",") if isinstance(value, str) else value
+        if not isinstance(pairs, list | tuple):
+            return value
+        found: dict[str, str] = {}
+        for each in pairs:
+            kind, equals, path = str(each).strip().partition("=")
+            if not equals or not path:
+                raise ValueError(f"{each!r} is not KIND=PATH")
+            if kind in found:
+                raise ValueError(f"the ControlNet {kind!r} is named twice")
+            found[kind] = path
+        return found
