@@ -94,6 +94,8 @@ class LiveSession:
     def update(self, brief: Brief) -> int:
         """The new epoch. A change of what is painted asks for a new keyframe; the old ones go on until it is there."""
         if rolling.changes_paint(self.brief, brief):
+            progress = rolling.updated(self._now.progress, self.brief, brief)
+            self._now = replace(self._now, progress=progress)
             self.rekey()
         else:
             self._now = replace(self._now, epoch=self.epoch + 1)
@@ -117,7 +119,8 @@ class LiveSession:
         glimpse = looking()
         if brief.cut_detection and now.seen and is_cut(now.seen.last, glimpse):
             references = {"last": references["last"]}
-            now = replace(_begun(now, now.progress), seen=None)
+            now = replace(_begun(now, replace(now.progress, tone=None)), seen=None)
+        now = replace(now, progress=rolling.left_since(now.progress, frame.pts))
 
         # Match: where this frame's pixels are seen in each reference, and how far away what is being painted is.
         matches = yield from rolling.matched_at_once(features, references, self._scale)
@@ -172,7 +175,7 @@ class LiveSession:
             return False
         now = replace(now, live=replace(now.live, failures=0, retry_at=None))
         if kind == "keyframe":
-            self._now = _with_keyframe(now, painting, pictures[0], self.brief)
+            self._now = _with_keyframe(now, painting, done[0], pictures[0], self.brief)
         else:
             self._now = _with_patch(now, painting, pictures, self.brief)
         return True
@@ -290,7 +293,9 @@ def _wanted(
         return {}
     due = now.seen is None or rolling.keyframe_due(frame, glimpse, now.seen, now.progress, brief)
     if due and "keyframe" not in now.in_flight:
-        job = rolling.keyframe_job(frame, now.epoch, number, brief)
+        stale = now.live.keyframe_epoch < now.live.asked_epoch and now.progress.leaving is None
+        old = None if holes is None or stale else Composition(last.painted, last.hops, holes)
+        job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
         return {"keyframe": InFlight(PaintAsk([job]), last)}
     if now.in_flight or holes is None or not holes.any():
         return {}
@@ -331,20 +336,22 @@ def _failed(now: _Rolling, kind: Kind, *, cancelled: bool) -> _Rolling:
     return replace(now, progress=progress, live=replace(now.live, failures=failures, retry_at=retry_at))
 
 
-def _with_keyframe(now: _Rolling, painting: InFlight, picture: Picture, brief: Brief) -> _Rolling:
+def _with_keyframe(now: _Rolling, painting: InFlight, done: PaintDone, picture: Picture, brief: Brief) -> _Rolling:
     """The keyframe in its place; the one before it fades, and holes that were being painted belong to that one."""
     under, references = painting.under, dict(now.references)
+    picture, progress = rolling.locked(picture, under.frame, now.progress, references.get("keyframe"), brief)
     for gone in ("fading", "patch"):
         references.pop(gone, None)
     if "keyframe" in references and brief.fade_s:
         references["fading"] = references["keyframe"]
-    references["keyframe"] = replace(under, painted=picture, hops=np.zeros_like(under.hops))
+    references["keyframe"] = replace(under, painted=picture, hops=np.zeros_like(under.hops), memory=done.memory)
     anew = now.live.keyframe_epoch < now.live.asked_epoch
     if anew:
         last = references["last"]
         references["last"] = replace(last, hops=np.full_like(last.hops, MOST_HOPS))
     live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None, faded=False, anew=anew)
-    progress = replace(now.progress, many_holes_since=None)
+    leaving = None if painting.ask.jobs[0].earlier is None else progress.leaving
+    progress = replace(progress, many_holes_since=None, leaving=leaving)
     return replace(now, references=references, progress=progress, live=live, in_flight={})
 
 

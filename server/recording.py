@@ -22,7 +22,7 @@ from .live import LiveSession
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 
 
 class RecordError(WarpaintError):
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 def _plain_done(done: PaintDone) -> dict[str, Any]:
     image = None if done.image is None else _picture(done.image)
-    return {"id": done.id, "epoch": done.epoch, "image": image, "error": done.error}
+    return {"id": done.id, "epoch": done.epoch, "image": image, "error": done.error, "memory": done.memory}
 
 
 def _picture(picture: Any) -> dict[str, Any]:
@@ -128,7 +128,8 @@ def _answer(ask: Ask, flow: FlowEngine) -> Any:
 
 def _read_done(plain: Any) -> PaintDone:
     image = None if plain["image"] is None else _read_picture(plain["image"])
-    return PaintDone(plain["id"], plain["epoch"], image, error=None if plain["error"] is None else Code(plain["error"]))
+    error = None if plain["error"] is None else Code(plain["error"])
+    return PaintDone(plain["id"], plain["epoch"], image, plain["memory"], error)
 
 
 def _read_picture(plain: Any) -> Any:

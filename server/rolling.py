@@ -11,17 +11,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, MatchRequest, PaintJob, Picture
+from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, MatchRequest, PaintJob, Picture, Wording
+from ..engines.colour_lock import followed, tone
+from ..engines.colour_lock import locked as colour_locked
 from ..engines.compose import Composition, Layer, compose, doubled, lay_over, seam
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.grid import resample, scaled_flow
 from ..proto.brief import Brief
 from .asks import Ask, Encode, MatchAsk
-from .state import Progress, Reference, References
+from .state import Leaving, Progress, Reference, References
 
 # Fields of the Brief that change what is painted; the others change only how it moves.
-PAINTED_FIELDS = frozenset({"look", "prompt", "negative_prompt", "strength", "seed", "vary_seed"})
+PROMPT_FIELDS = frozenset({"prompt", "negative_prompt"})
+PAINTED_FIELDS = PROMPT_FIELDS | {
+    *("look", "strength", "seed", "vary_seed", "steps", "guidance", "scheduler", "loras", "controls", "vae", "clip_skip"),
+    *("tag_threshold", "tag_prefix", "tag_block"),
+}
 # Flows that are carried along as guesses are kept on a grid so many times coarser: a guess need not be fine.
 GUESS_SCALE = 4
 
@@ -59,6 +65,36 @@ def changes_paint(before: Brief, after: Brief) -> bool:
     return any(getattr(before, name) != getattr(after, name) for name in PAINTED_FIELDS)
 
 
+def fades_in(before: Brief, after: Brief) -> bool:
+    """Whether the change is one of the prompts alone, and comes in over several keyframes."""
+    changed = {name for name in PAINTED_FIELDS if getattr(before, name) != getattr(after, name)}
+    return bool(changed) and changed <= PROMPT_FIELDS and after.prompt_fade_s > 0
+
+
+def updated(progress: Progress, before: Brief, after: Brief) -> Progress:
+    """The progress after a change of what is painted: prompts that fade are left slowly, all else is begun anew."""
+    if fades_in(before, after):
+        return replace(progress, leaving=Leaving(before.prompt, before.negative_prompt))
+    return replace(progress, leaving=None, tone=None)
+
+
+def left_since(progress: Progress, pts: Fraction) -> Progress:
+    """Notes the time of the first frame after a change of prompts."""
+    leaving = progress.leaving
+    if leaving is None or leaving.since is not None:
+        return progress
+    return replace(progress, leaving=replace(leaving, since=pts))
+
+
+def wording(progress: Progress, pts: Fraction, brief: Brief) -> Wording | None:
+    """The prompts that a keyframe at this time is still painted by in part; None: by the Brief's alone."""
+    leaving = progress.leaving
+    if leaving is None or leaving.since is None or not brief.prompt_fade_s or pts < leaving.since:
+        return None
+    share = 1.0 - float(pts - leaving.since) / brief.prompt_fade_s
+    return Wording(leaving.prompt, leaving.negative_prompt, share) if share > 0 else None
+
+
 def keyframe_due(frame: Frame, now: Glance, seen: Seen, progress: Progress, brief: Brief) -> bool:
     """Whether one was asked for, or the picture has left the last one, not sooner than the shortest gap."""
     if progress.rekey:
@@ -68,6 +104,8 @@ def keyframe_due(frame: Frame, now: Glance, seen: Seen, progress: Progress, brie
         return True
     if gap_s < brief.keyframe_gap_min_s:
         return False
+    if progress.leaving is not None:  # each keyframe shows more of the new prompt
+        return True
     since = progress.many_holes_since
     if since is not None and frame.pts - since >= brief.hole_limit_s:
         return True
@@ -195,10 +233,46 @@ def share(mask: Mask) -> float:
     return np.count_nonzero(mask) / mask.size
 
 
-def keyframe_job(frame: Frame, epoch: int, number: int, brief: Brief) -> PaintJob:
-    """The job to paint a whole frame."""
+def keyframe_job(
+    frame: Frame,
+    epoch: int,
+    brief: Brief,
+    progress: Progress,
+    references: References,
+    composition: Composition | None = None,
+) -> PaintJob:
+    """The job to paint a whole frame. composition: of the old references, to start from if the Brief says so."""
     h, w = frame.bgr.shape[:2]
-    return PaintJob(number, epoch, frame, brief, _seed(brief, frame), origin=(0, 0), size=(w, h))
+    start = None
+    if composition is not None and brief.keyframe_start == "warped":
+        start = np.where(composition.holes[:, :, None], frame.bgr, composition.paint)
+    before = references.get("keyframe")
+    return PaintJob(
+        progress.next_job,
+        epoch,
+        frame,
+        brief,
+        _seed(brief, frame),
+        origin=(0, 0),
+        size=(w, h),
+        canvas=start,
+        memory=before.memory if before and brief.attend_last else None,
+        earlier=wording(progress, frame.pts, brief),
+    )
+
+
+def locked(
+    painted: Picture, frame: Frame, progress: Progress, before: Reference | None, brief: Brief
+) -> tuple[Picture, Progress]:
+    """A new keyframe with its colours held near those of the first one, and what they are held to from now on."""
+    if not brief.colour_lock_s:
+        return painted, replace(progress, tone=None)
+    seen = tone(painted, frame.bgr)
+    if progress.tone is None or before is None:
+        return painted, replace(progress, tone=seen)
+    gap_s = max(0.0, float(frame.pts - before.frame.pts))
+    held = colour_locked(painted, frame.bgr, progress.tone)
+    return held, replace(progress, tone=followed(progress.tone, seen, gap_s, brief.colour_lock_s))
 
 
 def hole_job(frame: Frame, epoch: int, number: int, brief: Brief, box: Box, composition: Composition) -> PaintJob:

@@ -50,7 +50,9 @@ class Session:
     def update(self, brief: Brief) -> int:
         """The new epoch. A change of what is painted drops all references; one of how it moves keeps them."""
         if rolling.changes_paint(self.brief, brief):
-            self._references, self._seen = {}, None
+            self._progress = rolling.updated(self._progress, self.brief, brief)
+            if not rolling.fades_in(self.brief, brief):
+                self._references, self._seen = {}, None
         self.brief = brief
         self.epoch += 1
         return self.epoch
@@ -70,7 +72,8 @@ class Session:
         # Detector: a cut begins a new epoch, without references.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
-            references, epoch = {}, epoch + 1
+            references, epoch, progress = {}, epoch + 1, replace(progress, tone=None)
+        progress = rolling.left_since(progress, frame.pts)
 
         # Match: where this frame's pixels are seen in each reference.
         features, references = yield from rolling.encoded(frame.bgr, references, self._scale)
@@ -85,19 +88,21 @@ class Session:
         seen = self._seen
         keyframe = not references or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
         if keyframe or composition is None:
-            [painted] = yield from _painted([rolling.keyframe_job(frame, epoch, progress.next_job, brief)])
+            job = rolling.keyframe_job(frame, epoch, brief, progress, references, composition)
+            [(painted, memory)] = yield from _painted([job])
             painted_pixels += frame.bgr.shape[0] * frame.bgr.shape[1]
+            painted, progress = rolling.locked(painted, frame, progress, references.get("keyframe"), brief)
             whole = Composition.of(painted)
-            fresh = Reference(frame, painted, whole.hops, features)
+            fresh = Reference(frame, painted, whole.hops, features, memory=memory)
             references, matches = _with_keyframe(references, matches, fresh, brief)
-            progress = Progress(next_job=progress.next_job + 1)
+            progress = _after_keyframe(progress, job)
             composition = whole if composition is None else _composed(frame, references, matches, brief)
 
         # Repaint: crops around the holes, laid over within them.
         boxes = crops(composition.holes)
         number = progress.next_job
         jobs = [rolling.hole_job(frame, epoch, number + i, brief, box, composition) for i, box in enumerate(boxes)]
-        repaints = (yield from _painted(jobs)) if jobs else []
+        repaints = [picture for picture, _ in (yield from _painted(jobs))] if jobs else []
         painted_pixels += sum(box.area for box in boxes)
         composition = rolling.repainted(composition, boxes, repaints, brief.feather)
 
@@ -138,23 +143,30 @@ class Session:
 
     def _alone(self, frame: Frame) -> Step:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
-        number = self._progress.next_job
-        [painted] = yield from _painted([rolling.keyframe_job(frame, self.epoch, number, self.brief)])
-        self._progress = Progress(next_job=number + 1)
+        progress = rolling.left_since(self._progress, frame.pts)
+        job = rolling.keyframe_job(frame, self.epoch, self.brief, progress, {})
+        [(painted, _)] = yield from _painted([job])
+        self._progress = _after_keyframe(progress, job)
         whole, pixels = Composition.of(painted), painted.shape[0] * painted.shape[1]
         last = Reference(frame, painted, whole.hops)
         return [_output(last, self.epoch, whole, {}, keyframe=True, painted_pixels=pixels)]
 
 
-def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[Picture]]:
-    """The painted pictures. Raises RefusedError with the painter's code if one is missing."""
+def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture, bytes | None]]]:
+    """The painted pictures, each with its memory. Raises RefusedError with the painter's code if one is missing."""
     done: list[PaintDone] = yield PaintAsk(jobs)
     pictures = []
     for each in done:
         if each.image is None:
             raise RefusedError(each.error or Code.PAINTER_FAILED, each.why or "the painter gave no picture")
-        pictures.append(each.image)
+        pictures.append((each.image, each.memory))
     return pictures
+
+
+def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
+    """Where the film stands once a keyframe is painted; prompts that it showed nothing of any more are left."""
+    leaving = None if job.earlier is None else progress.leaving
+    return Progress(next_job=job.id + 1, leaving=leaving, tone=progress.tone)
 
 
 def _with_keyframe(

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..engines.base import Frame
+from ..engines.colour_lock import Tone
 from ..proto.brief import Brief
 from ..proto.errors import WarpaintError
-from .state import LiveProgress, Progress, Reference, State
+from .state import Leaving, LiveProgress, Progress, Reference, State
 
-VERSION = 2
+VERSION = 3
 # The references of a canvas of 8192 x 8192 pixels would be larger: such a session cannot be moved, which is said.
 MAX_BYTES = 2**31
 
@@ -65,18 +66,12 @@ def _state(plain: Mapping[str, Any]) -> State:
     live = None if plain["live"] is None else _read_live(plain["live"])
     if (references and "last" not in references) or (live is None and references and "keyframe" not in references):
         raise ValueError(f"references without a keyframe or a last output: {sorted(references)}")
-    progress = plain["progress"]
     return State(
         Brief.model_validate(plain["brief"]),
         (int(width), int(height)),
         int(plain["epoch"]),
         references,
-        Progress(
-            bool(progress["rekey"]),
-            _read_ratio(progress["many_holes_since"]),
-            float(progress["repainted"]),
-            int(progress["next_job"]),
-        ),
+        _read_progress(plain["progress"]),
         live,
     )
 
@@ -87,7 +82,32 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "many_holes_since": _ratio(progress.many_holes_since),
         "repainted": progress.repainted,
         "next_job": progress.next_job,
+        "leaving": None if progress.leaving is None else _leaving(progress.leaving),
+        "tone": None if progress.tone is None else progress.tone.as_plain(),
     }
+
+
+def _read_progress(plain: Mapping[str, Any]) -> Progress:
+    return Progress(
+        bool(plain["rekey"]),
+        _read_ratio(plain["many_holes_since"]),
+        float(plain["repainted"]),
+        int(plain["next_job"]),
+        None if plain["leaving"] is None else _read_leaving(plain["leaving"]),
+        None if plain["tone"] is None else Tone.from_plain(plain["tone"]),
+    )
+
+
+def _leaving(leaving: Leaving) -> dict[str, Any]:
+    return {
+        "prompt": leaving.prompt,
+        "negative_prompt": leaving.negative_prompt,
+        "since": _ratio(leaving.since),
+    }
+
+
+def _read_leaving(plain: Mapping[str, Any]) -> Leaving:
+    return Leaving(str(plain["prompt"]), str(plain["negative_prompt"]), _read_ratio(plain["since"]))
 
 
 def _live(live: LiveProgress) -> dict[str, Any]:
@@ -126,6 +146,7 @@ def _reference(reference: Reference) -> dict[str, Any]:
         "hops_shape": reference.hops.shape,
         "flow": None if reference.flow is None else _array(reference.flow),
         "flow_shape": None if reference.flow is None else reference.flow.shape,
+        "memory": reference.memory,
     }
 
 
@@ -136,6 +157,7 @@ def _read_reference(plain: Mapping[str, Any], shape: tuple[int, int]) -> Referen
         _read_array(plain["painted"], "uint8", (*shape, 3)),
         _read_array(plain["hops"], "uint8", tuple(plain["hops_shape"])),
         flow=None if flow is None else _read_array(flow, "float32", tuple(plain["flow_shape"])),
+        memory=None if plain["memory"] is None else bytes(plain["memory"]),
     )
 
 

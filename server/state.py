@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..engines.base import Features, Flow, Frame, Hops, Picture
+from ..engines.colour_lock import Tone
 from ..proto.brief import Brief
 
 
@@ -11,7 +12,8 @@ from ..proto.brief import Brief
 class Reference:
     """A frame with its paint, from which later frames are warped.
 
-    flow leads from the last frame into this one, on a coarser grid; None: this is the last frame.
+    flow leads from the last frame into this one, on a coarser grid; None: this is the last frame. memory is what the
+    painter gave with a keyframe, for the next one.
     """
 
     frame: Frame
@@ -19,6 +21,7 @@ class Reference:
     hops: Hops
     features: Features | None = None
     flow: Flow | None = None
+    memory: bytes | None = None
     fine: Picture | None = None  # the paint doubled, where it is resampled many times: a cache, as features are
 
     @property
@@ -27,13 +30,23 @@ class Reference:
         flow = 0 if self.flow is None else self.flow.nbytes
         features = 0 if self.features is None else self.features.nbytes
         fine = 0 if self.fine is None else self.fine.nbytes
-        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features + fine
+        memory = 0 if self.memory is None else len(self.memory)
+        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features + fine + memory
 
 
 # What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from
 # one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut;
 # in a live session there is then `last` alone, which nothing is warped from.
 References = dict[str, Reference]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Prompts that are being left for others, since the pts of a frame; None: none came since the change."""
+
+    prompt: str
+    negative_prompt: str
+    since: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ class Progress:
     many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
     repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
     next_job: int = 0
+    leaving: Leaving | None = None
+    tone: Tone | None = None  # how the colours of keyframes are to differ from the raw ones; None: no keyframe said yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,10 @@ from pathlib import Path
 from ....proto.brief import Brief
 from ...settings import EngineSettings
 
+# Schedulers that go along the steps that their models were distilled for, of which there are so many.
+DISTILLED = ("lcm", "tcd")
+MOST_DISTILLED_STEPS = 50
+
 
 def steps_done(steps: int, strength: float) -> int:
     """How many of the steps are done at this strength: the share of the noise that is added and taken away again."""
@@ -20,6 +24,8 @@ def complaint(brief: Brief, *, settings: EngineSettings) -> str:
             f"brief.strength: {brief.strength:g} of {brief.steps} steps is less than one; "
             f"at least {1 / brief.steps:.3g} is needed, or more steps"
         )
+    if brief.scheduler in DISTILLED and brief.steps > MOST_DISTILLED_STEPS:
+        return f"brief.steps: {brief.scheduler} has at most {MOST_DISTILLED_STEPS} steps; four to eight are usual"
     if brief.vae == "tiny" and settings.taesd is None:
         return "brief.vae: this daemon holds no tiny autoencoder; its setting `taesd` names one"
     if brief.tag_threshold and settings.tagger is None:

@@ -1,0 +1,33 @@
+"""What is kept between paintings on the device, within a budget of bytes: the least recently used goes first."""
+
+from collections.abc import Hashable
+from typing import Any
+
+from cachetools import LRUCache
+
+
+class Kept:
+    """A cache of tensors. What is larger than the whole budget is not kept, and nothing is lost but time."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._cache: LRUCache[Hashable, tuple[Any, int]] = LRUCache(most_bytes, getsizeof=lambda entry: entry[1])
+
+    @property
+    def nbytes(self) -> int:
+        """What is kept now, bytes."""
+        return int(self._cache.currsize)
+
+    def get(self, key: Hashable) -> Any:
+        """What was kept under the key; None: nothing, or no more."""
+        return self._cache.get(key, (None, 0))[0]
+
+    def put(self, key: Hashable, value: Any, nbytes: int) -> bool:
+        """Keeps a value of so many bytes; False: it is too large."""
+        if nbytes > self._cache.maxsize:
+            return False
+        self._cache[key] = (value, nbytes)
+        return True
+
+    def clear(self) -> None:
+        """Lets go of everything: the device is short of memory."""
+        self._cache.clear()

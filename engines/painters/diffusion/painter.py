@@ -1,0 +1,161 @@
+"""The painter `diffusion`: Stable Diffusion, resident. Keyframes by img2img, holes by inpainting.
+
+A call's jobs are sorted into groups that can be one batch: of one kind and size, with the same steps and adapters. A
+job that fails fails alone, and a device that is short of memory is given half of the batch.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from ....proto.brief import Brief
+from ....proto.errors import Code
+from ...base import Frame, Habits, PaintDone, PaintJob
+from ...settings import EngineSettings
+from . import latents, models
+from .denoise import CancelledError
+from .jobs import Group, Item, batches, group_of
+from .rules import complaint
+from .studio import Painting, Studio
+
+log = logging.getLogger(__name__)
+
+# Sides of the crops around holes, pixels: few, so that equal ones are common and each is compiled once; multiples of 64,
+# which the UNet halves three times. On less than the smallest, models see too little to draw by.
+CROP_SIDES = (128, 192, 256, 384, 512)
+# What is seen around a hole, pixels: four latents.
+CROP_CONTEXT = 32
+# Side of the picture that is painted at the start, pixels.
+WARM_SIDE = 64
+
+CANCELLED = "cancelled before the painting was finished"
+NO_NUMBERS = "the model gave no numbers (NaN): in fp16 some do; dtype = fp32 or bf16, or another VAE, may help"
+
+
+class Diffusion:
+    """A Painter of what the prompt says. Raises RefusedError when its models cannot be loaded."""
+
+    looks = ("diffusion",)
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.habits = Habits(CROP_SIDES, CROP_CONTEXT, settings.least_hole, batches=True)
+        self._settings = settings
+        self.studio = Studio(models.load(settings), settings.cache_mb * 10**6)
+        self._warm()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights and of what is kept between paintings, bytes."""
+        return self.studio.models.nbytes + self.studio.kept.nbytes
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        """One result a job, in order. `cancelled` is asked before each step.
+
+        Errors: BAD_BRIEF; PAINTER_FAILED where the model gives no numbers; RESOURCE_EXHAUSTED; CANCELLED.
+        """
+        done: dict[int, PaintDone] = {}
+        groups: dict[Group, list[Item]] = {}
+        with torch.inference_mode(), self._stream():
+            for place, job in enumerate(jobs):
+                if why := self._unfit(job):
+                    done[place] = _failed(job, Code.BAD_BRIEF, why)
+                    continue
+                item = self.studio.item(place, job)
+                groups.setdefault(group_of(item), []).append(item)
+            for group, items in groups.items():
+                for batch in batches(items):
+                    done |= self._painted(group, batch, cancelled)
+        return [done[place] for place in range(len(jobs))]
+
+    def _unfit(self, job: PaintJob) -> str:
+        """Why a job cannot be painted, in a sentence; empty: it can."""
+        layers = self.studio.text_layers
+        if job.brief.clip_skip >= layers:
+            return f"brief.clip_skip: this model's text encoder has {layers} layers, so at most {layers - 1}"
+        h, w = job.frame.bgr.shape[:2]
+        if any(each % latents.CELL for each in (w, h, *job.origin, *job.size)):
+            return f"a picture must lie on multiples of {latents.CELL} pixels; this is {w}x{h} at {job.origin}"
+        return complaint(job.brief, settings=self._settings)
+
+    def _painted(self, group: Group, items: Sequence[Item], cancelled: Callable[[], bool]) -> dict[int, PaintDone]:
+        """The results of a batch by place; of its halves if there is not enough memory for the whole."""
+        try:
+            return self._tried(group, items, cancelled)
+        except RuntimeError as error:
+            if not _is_short_of_memory(error):
+                raise
+        self._free()
+        half = (len(items) + 1) // 2
+        done: dict[int, PaintDone] = {}
+        for part in filter(None, (items[:half], items[half:])):
+            try:
+                done |= self._tried(group, part, cancelled)
+            except RuntimeError as error:
+                if not _is_short_of_memory(error):
+                    raise
+                self._free()
+                done |= {each.place: _failed(each.job, Code.RESOURCE_EXHAUSTED, self._short(group)) for each in part}
+        return done
+
+    def _tried(self, group: Group, items: Sequence[Item], cancelled: Callable[[], bool]) -> dict[int, PaintDone]:
+        try:
+            paintings = self.studio.paint(group, items, cancelled)
+        except CancelledError:
+            return {each.place: _failed(each.job, Code.CANCELLED, CANCELLED) for each in items}
+        return {each.place: _done(each, painting) for each, painting in zip(items, paintings, strict=True)}
+
+    def _short(self, group: Group) -> str:
+        width, height = group.size
+        device = self.studio.models.device.type
+        return (
+            f"the {device} has not enough memory to paint {width}x{height}: a smaller canvas (max_pixels), vae = tiny, "
+            "fewer controls, or the daemon's dtype = fp16 or a smaller cache_mb need less"
+        )
+
+    def _free(self) -> None:
+        self.studio.kept.clear()
+        if self.studio.models.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _stream(self) -> AbstractContextManager[None]:
+        """On a GPU, a stream of the lowest priority: flow on the same device goes first."""
+        if self.studio.models.device.type != "cuda":
+            return nullcontext()
+        lowest, _highest = torch.cuda.Stream.priority_range()
+        return torch.cuda.stream(torch.cuda.Stream(priority=lowest))
+
+    def _warm(self) -> None:
+        """Paints what nobody wants, so that the first frame does not wait for what is set up at the first use."""
+        side = WARM_SIDE
+        picture = np.zeros((side, side, 3), np.uint8)
+        brief = Brief(prompt="a picture", steps=1, strength=1.0)
+        keyframe = PaintJob(0, 0, Frame(0, Fraction(0), picture), brief, 0, (0, 0), (side, side))
+        hole = np.zeros((side, side), np.bool_)
+        hole[: side // 2] = True
+        holes = PaintJob(1, 0, keyframe.frame, brief, 0, (0, 0), (side, side), picture, hole)
+        for each in self.paint([keyframe, holes], lambda: False):
+            if each.error is not None:
+                log.warning("painting to warm up failed: %s", each.why)
+
+
+def _done(item: Item, painting: Painting) -> PaintDone:
+    job = item.job
+    if painting.picture is None:
+        return _failed(job, Code.PAINTER_FAILED, NO_NUMBERS)
+    note = (Code.PROMPT_CUT, f"the prompt is too long for the model, which did not read: {item.texts.cut}")
+    return PaintDone(
+        job.id, job.epoch, painting.picture, painting.memory, tags=item.tags, note=note if item.texts.cut else None
+    )
+
+
+def _failed(job: PaintJob, code: Code, why: str) -> PaintDone:
+    return PaintDone(job.id, job.epoch, None, error=code, why=why)
+
+
+def _is_short_of_memory(error: RuntimeError) -> bool:
+    """On a GPU torch has a class for it; on a CPU the sentence of its allocator alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
