@@ -293,8 +293,7 @@ def _wanted(
         return {}
     due = now.seen is None or rolling.keyframe_due(frame, glimpse, now.seen, now.progress, brief)
     if due and "keyframe" not in now.in_flight:
-        stale = now.live.keyframe_epoch < now.live.asked_epoch and now.progress.leaving is None
-        old = None if holes is None or stale else Composition(last.painted, last.hops, holes)
+        old = None if holes is None else Composition(last.painted, last.hops, holes)
         job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
         return {"keyframe": InFlight(PaintAsk([job]), last)}
     if now.in_flight or holes is None or not holes.any():

@@ -241,12 +241,17 @@ def keyframe_job(
     references: References,
     composition: Composition | None = None,
 ) -> PaintJob:
-    """The job to paint a whole frame. composition: of the old references, to start from if the Brief says so."""
+    """The job to paint a whole frame. composition: of the old references, to start from if the Brief says so.
+
+    One that was asked for begins a chain anew: it has nothing of the last one, unless that is left slowly.
+    """
     h, w = frame.bgr.shape[:2]
+    before = references.get("keyframe")
+    if progress.rekey and progress.leaving is None:
+        composition = before = None
     start = None
     if composition is not None and brief.keyframe_start == "warped":
         start = np.where(composition.holes[:, :, None], frame.bgr, composition.paint)
-    before = references.get("keyframe")
     return PaintJob(
         progress.next_job,
         epoch,

@@ -27,10 +27,7 @@ OURS_LAZILY = {"client": {"warpaint.engines.measures"}}
 # The other packages that each folder is made of. A new one is a decision: add it here and to pyproject.toml.
 OTHERS = {
     "client": {"av", "cv2", "numpy", "rich", "pydantic", "zmq"},
-    "engines": {
-        *("annotated_types", "cachetools", "cv2", "diffusers", "numpy", "onnxruntime", "pydantic", "safetensors"),
-        *("torch", "transformers"),
-    },
+    "engines": {"annotated_types", "cachetools", "cv2", "numpy", "pydantic", "safetensors"},
     "proto": {"annotated_types", "msgpack", "pydantic"},
     "server": {
         *("annotated_types", "av", "cv2", "msgpack", "numpy", "psutil", "pydantic", "pydantic_settings"),
