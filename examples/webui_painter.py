@@ -149,7 +149,7 @@ def _size(bgr: Picture) -> tuple[int, int]:
 
 
 def _mask(holes: Mask, size: tuple[int, int]) -> Picture:
-    """[h, w] uint8, 255 where webui paints: every latent with a hole in it. Webui alone would leave out some of them."""
+    """[h, w] uint8, 255 where webui paints: every latent with a hole in it. Webui alone would leave some out."""
     width, height = size
     enlarged = cv2.resize(holes.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     latents = enlarged.reshape(height // LATENT, LATENT, width // LATENT, LATENT).max(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""The example painter that asks stable-diffusion-webui to paint, against a stand-in that is strict about its requests."""
+"""The example painter that asks stable-diffusion-webui to paint, against a stand-in that is strict with it."""
 
 import base64
 import binascii
@@ -419,7 +419,7 @@ def test_a_connection_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Said at the start, not with the first frame."""
     monkeypatch.setenv("WEBUI_URL", "127.0.0.1:7860")
-    with pytest.raises(RefusedError, match="WEBUI_URL must be like http://127.0.0.1:7860"):
+    with pytest.raises(RefusedError, match=r"WEBUI_URL must be like http://127.0.0.1:7860"):
         load_painter(NAME)
     code, said = not_started(tmp_path, "--painters", NAME, env={"PYTHONPATH": str(EXAMPLES)})
     assert code != 0
@@ -441,7 +441,8 @@ def test_real_footage_in_a_real_daemon(webui: Webui, tmp_path: Path) -> None:
         assert np.abs(255 - image.astype(int) - frame.astype(int)).mean() < 30
     assert "mask" not in webui.asked[0]
     assert any("mask" in each for each in webui.asked[1:])
-    assert {(each["prompt"], each["denoising_strength"], each["seed"]) for each in webui.asked} == {("bicycles", 0.4, 5)}
+    said = {(each["prompt"], each["denoising_strength"], each["seed"]) for each in webui.asked}
+    assert said == {("bicycles", 0.4, 5)}
 
 
 def test_what_goes_wrong_reaches_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +450,7 @@ def test_what_goes_wrong_reaches_the_client(tmp_path: Path, monkeypatch: pytest.
     frames = [picture((64, 48))]
     with (
         daemon(tmp_path, "--painters", NAME, env={"PYTHONPATH": str(EXAMPLES)}) as running,
-        pytest.raises(FrameFailed, match="no webui answers at .* start it with --api"),
+        pytest.raises(FrameFailed, match=r"no webui answers at .* start it with --api"),
     ):
         shown(running.address, frames)
 
