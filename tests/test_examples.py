@@ -12,6 +12,8 @@ from support.router import Router
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = ("sync_client.py", "async_client.py")
+# What is loaded by the daemon has tests of its own, in tests/examples.
+LOADED = ("webui_painter.py",)
 FINISHED_WITHIN_S = 60.0
 SECONDS, RATE = 2, 25
 LINE = re.compile(r"([\d.]+) frames/s, delay \d+ ms, dropped: .+")
@@ -36,7 +38,9 @@ def lines(program: str, clip: Path, address: str, *flags: str) -> list[str]:
 
 
 def test_all_examples_are_run() -> None:
-    assert sorted(each.name for each in EXAMPLES.glob("*.py")) == sorted(PROGRAMS)
+    assert sorted(each.name for each in EXAMPLES.glob("*.py")) == sorted(PROGRAMS + LOADED)
+    for program in LOADED:
+        assert (Path(__file__).parent / "examples" / f"test_{program}").is_file()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
