@@ -11,6 +11,7 @@ from .configuration import ControlNetConfig, TextConfig, UNetConfig, VaeConfig
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
+TEXT = "cond_stage_model."
 CLIP = "cond_stage_model.transformer."  # OpenAI's, of SD 1.x
 OPEN_CLIP = "cond_stage_model.model."  # of SD 2.x
 CONTROL = "control_model."
