@@ -20,6 +20,7 @@ DOWN = re.compile(r"(?P<layer>.*)[._]lora(_down|_A|\.down|_linear_layer\.down)(\
 CROSS_ATTENTION = re.compile(r".*attn2[._](processor\.)?to_k")
 TEXT_ATTENTION = re.compile(r"(lora_te_|text_encoder\.).*self_attn[._](q|k|v)_proj")
 INVERSION = "a textual inversion"
+INVERSIONS = ("emb_params", "string_to_param.*")  # what its tensor is named; by diffusers, after its token
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,10 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class ControlNet:
-    """A ControlNet. is_folder: in the layout of diffusers; a single file is in the original layout, or in theirs."""
+    """A ControlNet: a folder of diffusers, or a single file in the original layout or in theirs."""
 
     path: str
     name: str
-    is_folder: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def inspect_controlnet(path: Path, context_width: int, configuration: Path | Non
         width = _check_controlnet(path, header, configuration or CONFIGURATION)
     if width != context_width:
         raise refused(path, f"is a ControlNet for {family_of(width)}, but the model is {family_of(context_width)}")
-    return ControlNet(str(path), path.stem, path.is_dir())
+    return ControlNet(str(path), path.stem)
 
 
 def _check_controlnet(path: Path, header: Header, configuration: Path) -> int:
@@ -114,7 +114,7 @@ def inspect_embedding(path: Path, width: int) -> Embedding:
     header = _header(path)
     if {"clip_l", "clip_g"} & header.keys():
         raise refused(path, f"is {INVERSION} for {family_of(2048)}, but the model is {family_of(width)}")
-    tensor = header.get("emb_params") or header.get("string_to_param.*")
+    tensor = next((header[name] for name in INVERSIONS if name in header), None)
     if tensor is None and len(header) == 1:  # diffusers stores it under its token
         tensor = next(iter(header.values()))
     if tensor is None or len(tensor.shape) not in (1, 2):

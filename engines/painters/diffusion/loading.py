@@ -30,7 +30,7 @@ from transformers.utils import logging as transformers_logging
 
 from ....proto.errors import RefusedError
 from . import originals
-from .additions import ControlNet, Embedding, Lora
+from .additions import INVERSIONS, Embedding, Lora
 from .checkpoint import NAMED, WANTED, Checkpoint, inspect_model
 from .headers import find_weights, is_safetensors, load_torch, refused
 from .sd1 import written
@@ -78,14 +78,13 @@ def load_taesd(path: Path, dtype: torch.dtype) -> AutoencoderTiny:
         return _frozen(_pretrained(AutoencoderTiny, path, dtype), path)
 
 
-def load_controlnet(controlnet: ControlNet, dtype: torch.dtype, configuration: Path | None = None) -> ControlNetModel:
-    """The ControlNet, in evaluation mode, without gradients. Raises RefusedError.
+def load_controlnet(path: Path, dtype: torch.dtype, configuration: Path | None = None) -> ControlNetModel:
+    """The ControlNet in this folder or file, in evaluation mode, without gradients. Raises RefusedError.
 
     configuration is for single files, as for inspect_controlnet; the default is that of SD 1.x.
     """
-    path = Path(controlnet.path)
     with _loading(path):
-        if controlnet.is_folder:
+        if path.is_dir():
             return _frozen(_pretrained(ControlNetModel, path, dtype), path)
         with TemporaryDirectory(prefix="warpaint-") as folder:
             config = configuration or written(Path(folder), inpaint=False)
@@ -94,7 +93,7 @@ def load_controlnet(controlnet: ControlNet, dtype: torch.dtype, configuration: P
 
 
 def add_lora(pipeline: StableDiffusionPipeline, lora: Lora) -> str:
-    """The name of the adapter that this LoRA now is in the pipeline's UNet and text encoder, at scale 1."""
+    """The name of the adapter that this LoRA now is in the pipeline's UNet and text encoder. Raises RefusedError."""
     adapter = lora.name.replace(".", "_")  # it becomes the name of a module, which has no dots
     with _loading(lora.path):
         pipeline.load_lora_weights(read_tensors(Path(lora.path)), adapter_name=adapter)
@@ -105,9 +104,9 @@ def add_lora(pipeline: StableDiffusionPipeline, lora: Lora) -> str:
 
 def add_embedding(pipeline: StableDiffusionPipeline, embedding: Embedding) -> None:
     """Teaches the pipeline's text encoder a word. Raises RefusedError, also where it has the word already."""
-    tensors = read_tensors(Path(embedding.path))
-    name = next((each for each in ("emb_params", "string_to_param.*") if each in tensors), next(iter(tensors)))
     with _loading(embedding.path):
+        tensors = read_tensors(Path(embedding.path))
+        name = next((each for each in INVERSIONS if each in tensors), None) or next(iter(tensors))
         pipeline.load_textual_inversion({embedding.token: tensors[name]}, token=embedding.token)
         _frozen(pipeline.text_encoder, embedding.path)
 
@@ -124,9 +123,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def _single_file(checkpoint: Checkpoint, dtype: torch.dtype, configuration: Path) -> StableDiffusionPipeline:
     path = Path(checkpoint.path)
     tensors = {
-        originals.renamed(name): tensor
-        for name, tensor in read_tensors(path).items()
-        if not name.endswith(CONSTANTS)
+        originals.renamed(name): tensor for name, tensor in read_tensors(path).items() if not name.endswith(CONSTANTS)
     }
     channels = WANTED[checkpoint.kind]
     unet = _converted(
