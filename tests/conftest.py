@@ -3,12 +3,16 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import imageio_ffmpeg
 import pytest
 
 from support.daemon import Daemon, daemon
+
+if TYPE_CHECKING:
+    from support.tiny_sd import Tiny
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +38,14 @@ def quick_daemon(tmp_path: Path) -> Iterator[Daemon]:
 def ffmpeg() -> str:
     """The path of an ffmpeg program: the system's, or else the one that comes with imageio-ffmpeg."""
     return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Tiny":
+    """Tiny models of Stable Diffusion. Whoever does not ask for them does not wait for torch."""
+    import torch
+
+    from support.tiny_sd import tiny_models
+
+    torch.set_num_threads(1)
+    return tiny_models(tmp_path_factory.mktemp("tiny"))

@@ -18,6 +18,7 @@ from warpaint import __version__
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("client", "engines", "proto", "server")
 DIST_INFO = f"warpaint-{__version__}.dist-info"
+SD1 = ROOT / "engines" / "painters" / "diffusion" / "sd1"
 BUILT_WITHIN_S = 60.0
 
 
@@ -101,11 +102,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(contents: set[str]) -> Non
     assert sources == python_files()
 
 
-def test_the_wheel_holds_types_and_the_protocol(contents: set[str]) -> None:
+def test_the_wheel_holds_types_and_data(contents: set[str]) -> None:
     vectors = {f"proto/vectors/{file.name}" for file in (ROOT / "proto" / "vectors").glob("*.json")}
+    sd1 = {each.relative_to(ROOT).as_posix() for each in SD1.rglob("*") if each.is_file()}
     data = {name.removeprefix("warpaint/") for name in contents if name[-3:] != ".py" and DIST_INFO not in name}
-    assert data == {"py.typed", "proto/SPEC.md", "proto/schema.json", *vectors}
+    assert data == {"py.typed", "proto/SPEC.md", "proto/schema.json", *vectors, *sd1}
     assert len(vectors) >= 2
+    assert {SD1 / "NOTICE", SD1 / "tokenizer" / "merges.txt.gz"} <= set(SD1.rglob("*"))
 
 
 def test_the_wheel_says_what_it_is(wheel: Path, project: dict[str, Any]) -> None:
