@@ -49,3 +49,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Tiny":
 
     torch.set_num_threads(1)
     return tiny_models(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tagger that knows red from blue."""
+    from support.tiny_tagger import write_tagger
+
+    return write_tagger(tmp_path_factory.mktemp("tagger"))

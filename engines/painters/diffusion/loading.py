@@ -92,9 +92,14 @@ def load_controlnet(path: Path, dtype: torch.dtype, configuration: Path | None =
             return _frozen(_converted(ControlNetModel, tensors, config / "controlnet", dtype), path)
 
 
+def adapter_of(name: str) -> str:
+    """The adapter that a LoRA of this name is: it becomes the name of a module, which has no dots."""
+    return name.replace(".", "_")
+
+
 def add_lora(pipeline: StableDiffusionPipeline, lora: Lora) -> str:
     """The name of the adapter that this LoRA now is in the pipeline's UNet and text encoder. Raises RefusedError."""
-    adapter = lora.name.replace(".", "_")  # it becomes the name of a module, which has no dots
+    adapter = adapter_of(lora.name)
     with _loading(lora.path):
         pipeline.load_lora_weights(read_tensors(Path(lora.path)), adapter_name=adapter)
         for part in (pipeline.unet, pipeline.text_encoder):

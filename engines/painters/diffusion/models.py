@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo import config as compiler
 
 from ....proto.errors import Code, RefusedError
 from ...settings import EngineSettings
-from . import checkpoint, loading
+from . import additions, checkpoint, loading
 from .tagger import Tagger
 
 log = logging.getLogger(__name__)
@@ -57,19 +58,19 @@ def load(settings: EngineSettings) -> Models:
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
     configuration = settings.model_configuration
-    base = checkpoint.inspect_model(settings.model, kind="base", configuration=configuration)
+    _check_names(settings.model_loras)
+    base = _here(checkpoint.inspect_model(settings.model, kind="base", configuration=configuration), dtype)
     inpaint = None
     if settings.inpaint_model is not None:
         inpaint = checkpoint.inspect_model(settings.inpaint_model, kind="inpaint", configuration=configuration)
+        inpaint = _here(inpaint, dtype)
     width = base.context_width
-    loras = [checkpoint.inspect_lora(each, width) for each in settings.model_loras]
-    for each in (*settings.controlnets.values(),):
-        checkpoint.inspect_controlnet(each, width)
-    for each in settings.embeddings:
-        checkpoint.inspect_embedding(each, width)
+    loras = [additions.inspect_lora(each, width) for each in settings.model_loras]
+    embeddings = [additions.inspect_embedding(each, width) for each in settings.embeddings]
+    for path in settings.controlnets.values():
+        additions.inspect_controlnet(path, width, configuration)
     if settings.taesd is not None:
-        checkpoint.inspect_taesd(settings.taesd)
-    _check_names(settings.model_loras)
+        additions.inspect_taesd(settings.taesd)
 
     pipelines = [
         _resident(loading.load_pipeline(each, dtype=dtype, configuration=configuration), device)
@@ -79,17 +80,19 @@ def load(settings: EngineSettings) -> Models:
     for pipeline in pipelines:
         for lora in loras:
             loading.add_lora(pipeline, lora)
-        for path in settings.embeddings:
-            loading.add_embedding(pipeline, path, path.stem)
+        for embedding in embeddings:
+            loading.add_embedding(pipeline, embedding)
         if loras:
             pipeline.disable_lora()
     if inpaint is not None:
         pipelines[1].vae = None  # latents of the same family: the base's reads and writes them too
     tiny = None if settings.taesd is None else _placed(loading.load_taesd(settings.taesd, dtype), device)
     controls = {
-        kind: _placed(loading.load_controlnet(path, dtype), device) for kind, path in settings.controlnets.items()
+        kind: _placed(loading.load_controlnet(path, dtype, configuration), device) for kind, path in settings.controlnets.items()
     }
     tagger = None if settings.tagger is None else Tagger(settings.tagger, threads=torch.get_num_threads())
+    if settings.compile:
+        _compile([*(each.unet for each in pipelines), *controls.values()])
     found = Models(pipelines[0], pipelines[1] if inpaint else None, tiny, controls, tagger, device, dtype)
     log.info("%s on %s in %s, %d MB", settings.model, device, dtype, found.nbytes // 2**20)
     return found
@@ -113,6 +116,11 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def _here(found: checkpoint.Checkpoint, dtype: torch.dtype) -> checkpoint.Checkpoint:
+    """The checkpoint on this machine: one on the hub is fetched."""
+    return loading.fetched(found, dtype=dtype) if found.layout == "hub" else found
+
+
 def _resident(pipeline: Any, device: torch.device) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
@@ -120,14 +128,24 @@ def _resident(pipeline: Any, device: torch.device) -> Any:
     return pipeline
 
 
+def _compile(nets: list[Any]) -> None:
+    """Has the nets compiled for each size of picture when it first comes. What cannot be runs as it is, with a warning."""
+    compiler.suppress_errors = True
+    for each in nets:
+        each.compile(dynamic=False)
+
+
 def _placed(net: Any, device: torch.device) -> Any:
     return net.to(device)
 
 
 def _check_names(loras: tuple[Path, ...]) -> None:
+    """Raises RefusedError for names that sessions could not say, or not tell apart."""
     names = [each.stem for each in loras]
-    for name in names:
-        if names.count(name) > 1:
-            raise RefusedError(Code.UNKNOWN_ENGINE, f"two LoRAs are called {name!r}: sessions could not tell them apart")
-        if ":" in name or "," in name or "." in name:
-            raise RefusedError(Code.UNKNOWN_ENGINE, f"a LoRA's name must have no colon, comma or dot in it: {name!r}")
+    adapters = [loading.adapter_of(each) for each in names]
+    for name, adapter in zip(names, adapters, strict=True):
+        if adapters.count(adapter) > 1:
+            why = f"two LoRAs are called {name!r}, or nearly so: sessions could not tell them apart; rename one"
+            raise RefusedError(Code.UNKNOWN_ENGINE, why)
+        if {":", ","} & set(name):
+            raise RefusedError(Code.UNKNOWN_ENGINE, f"a LoRA's name must have no colon or comma: {name!r}; rename it")

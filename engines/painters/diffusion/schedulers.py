@@ -1,6 +1,8 @@
 """Schedulers by the names of the Brief: how a diffusion model goes from step to step."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -30,7 +32,22 @@ _CLASSES: Mapping[str, Any] = {
 
 def scheduler_of(name: str, config: Any) -> Any:
     """A scheduler by its name in the Brief, for a model whose own one has this config."""
-    return _CLASSES[name].from_config(config)
+    unclipped = {"clip_sample": False} if name in _CLIPPING else {}
+    with _quiet():
+        return _CLASSES[name].from_config(config, **unclipped)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Schedulers convert arrays in a way that NumPy 2 warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        yield
+
+
+# Those that clip latents to -1..1 unless they are told otherwise, as configs of other schedulers do not tell them: right
+# for models of pixels, and wrong for latents, which reach to 4.
+_CLIPPING = ("ddim", "lcm", "tcd")
 
 
 class Schedule:
@@ -41,7 +58,8 @@ class Schedule:
 
     def __init__(self, name: str, config: Any, *, steps: int, strength: float, device: torch.device) -> None:
         self._scheduler = scheduler_of(name, config)
-        self._scheduler.set_timesteps(steps, device=device)
+        with _quiet():
+            self._scheduler.set_timesteps(steps, device=device)
         order = self._scheduler.order
         first = (steps - steps_done(steps, strength)) * order
         self.timesteps: torch.Tensor = self._scheduler.timesteps[first:]

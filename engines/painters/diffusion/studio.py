@@ -16,9 +16,10 @@ from .attention import Bank, looking_back
 from .denoise import Batch, ControlInput, denoise
 from .jobs import Group, Item, blanked, holes_of, start_of
 from .kept import Kept
+from .loading import adapter_of
 from .models import Models
 from .schedulers import Schedule
-from .tagger import prompted
+from .tagger import prompted, unblocked
 from .text import TextEncoder
 from .work import Work
 
@@ -57,7 +58,7 @@ class Studio:
         pipeline = self._pipeline(keyframe=job.holes is None)
         self._adapt(pipeline, job.brief.loras)
         brief, tags = job.brief, self._tags(job)
-        prompt = prompted(brief.prompt, tags, prefix=brief.tag_prefix, blocked=brief.tag_block) if tags else brief.prompt
+        prompt = prompted(brief.prompt, tags, prefix=brief.tag_prefix) if tags else brief.prompt
         texts = self._encoders[id(pipeline)].texts(brief, prompt, job.earlier)
         looks_back = brief.attend_last and job.holes is None and job.memory is not None
         return Item(place, job, texts, tags, self.kept.get(job.memory) if looks_back else None)
@@ -99,7 +100,7 @@ class Studio:
         if loras:
             wanted = [lora_of(each) for each in loras]
             pipeline.enable_lora()
-            pipeline.set_adapters([each.name for each in wanted], [each.weight for each in wanted])
+            pipeline.set_adapters([adapter_of(each.name) for each in wanted], [each.weight for each in wanted])
         else:
             pipeline.disable_lora()
         self._adapted[id(pipeline)] = loras
@@ -109,7 +110,8 @@ class Studio:
         tagger, threshold = self.models.tagger, job.brief.tag_threshold
         if tagger is None or not threshold or job.holes is not None:
             return ()
-        return tagger.tags([job.frame.bgr], threshold=threshold)[0]
+        [tags] = tagger.tags([job.frame.bgr], threshold=threshold)
+        return unblocked(tags, job.brief.tag_block)
 
     # From jobs to a batch
 

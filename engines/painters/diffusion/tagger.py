@@ -73,16 +73,20 @@ class Tagger:
         return probabilities[: len(pictures)]
 
 
-def prompted(prompt: str, tags: Sequence[str], *, prefix: str, blocked: Collection[str]) -> str:
-    """The prefix, the prompt and the tags, joined by ", ", without tags that are blocked or that were said before.
+def unblocked(tags: Sequence[str], blocked: Collection[str]) -> tuple[str, ...]:
+    """The tags without those that are blocked. Upper and lower case, underscores and spaces are alike in this."""
+    out = set(map(_folded, blocked))
+    return tuple(tag for tag in tags if _folded(tag) not in out)
 
-    Upper and lower case, underscores and spaces are alike in this. Said before: in the prefix or the prompt, in whole
-    words.
+
+def prompted(prompt: str, tags: Sequence[str], *, prefix: str) -> str:
+    """The prefix, the prompt and the tags, joined by ", ", without tags that were said before.
+
+    Said before: in the prefix or the prompt, in whole words, upper and lower case, underscores and spaces being alike.
     """
     asked = [part for part in (each.strip(", \t\n") for each in (prefix, prompt)) if part]
-    out = set(map(_folded, blocked))
     said = _folded(", ".join(asked))
-    return ", ".join([*asked, *(tag for tag in tags if _folded(tag) not in out and not _says(said, _folded(tag)))])
+    return ", ".join([*asked, *(tag for tag in tags if not _says(said, _folded(tag)))])
 
 
 def _folded(text: str) -> str:

@@ -48,22 +48,30 @@ class TextEncoder:
     def cut(self, text: str) -> str:
         """What of a text is past the model's last token, and is not read."""
         tokenizer = self._pipeline.tokenizer
-        converted = self._pipeline.maybe_convert_prompt(text, tokenizer)
-        tokens = tokenizer(converted, truncation=False, verbose=False).input_ids
+        tokens = tokenizer(self._spelt(text), truncation=False, verbose=False).input_ids
         return str(tokenizer.decode(tokens[tokenizer.model_max_length - 1 : -1])).strip()
+
+    def _spelt(self, text: str) -> str:
+        """A text whose textual inversions are spelt as the tokens that they are made of."""
+        return str(self._pipeline.maybe_convert_prompt(text, self._pipeline.tokenizer))
 
     def _embedded(self, text: str, brief: Brief) -> torch.Tensor:
         key = ("text", id(self), text, brief.clip_skip, brief.loras)
         found = self._kept.get(key)
         if found is None:
-            found = self._encode(text, brief.clip_skip)
+            found = self._encoded(text, brief.clip_skip)
             self._kept.put(key, found, found.nbytes)
         embedding: torch.Tensor = found
         return embedding
 
-    def _encode(self, text: str, clip_skip: int) -> torch.Tensor:
+    def _encoded(self, text: str, clip_skip: int) -> torch.Tensor:
+        """As the library's pipelines do it, but for clip_skip, with which these fail on today's text encoders."""
         self._work.add("text", (0, 0), 1)
-        embedding: torch.Tensor = self._pipeline.encode_prompt(
-            text, self._pipeline.unet.device, 1, do_classifier_free_guidance=False, clip_skip=clip_skip or None
-        )[0]
-        return embedding
+        tokenizer, encoder = self._pipeline.tokenizer, self._pipeline.text_encoder
+        tokens = tokenizer(self._spelt(text), padding="max_length", truncation=True, return_tensors="pt", verbose=False)
+        seen = encoder(tokens.input_ids.to(encoder.device), output_hidden_states=bool(clip_skip))
+        if not clip_skip:
+            whole: torch.Tensor = seen.last_hidden_state
+            return whole
+        normed: torch.Tensor = getattr(encoder, "text_model", encoder).final_layer_norm(seen.hidden_states[-1 - clip_skip])
+        return normed

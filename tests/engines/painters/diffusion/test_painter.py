@@ -22,7 +22,7 @@ SEEN = 0.5
 
 
 @pytest.fixture(scope="module")
-def painter(tiny: Tiny, tiny_tagger_folder: Any) -> Diffusion:
+def painter(tiny: Tiny, tiny_tagger: Any) -> Diffusion:
     """With all that there is."""
     return Diffusion(
         EngineSettings(
@@ -32,7 +32,7 @@ def painter(tiny: Tiny, tiny_tagger_folder: Any) -> Diffusion:
             model_loras=(tiny.lora, tiny.other_lora),
             embeddings=(tiny.embedding,),
             controlnets={"canny": tiny.canny, "lineart": tiny.lineart},
-            tagger=tiny_tagger_folder,
+            tagger=tiny_tagger,
             device="cpu",
         )
     )
@@ -73,10 +73,10 @@ def far(one: Picture, other: Picture) -> float:
         {"scheduler": "euler_a"},
         {"vae": "tiny"},
         {"clip_skip": 1},
-        {"loras": ("ink",)},
+        {"loras": ("lora",)},
         {"controls": ("canny",)},
         {"controls": ("lineart",)},
-        {"prompt": "a wood in autumn, sepia"},
+        {"prompt": "a wood in autumn, embedding"},
     ],
     ids=str,
 )
@@ -100,11 +100,11 @@ def test_the_same_seed_repeats_to_the_bit(painter: Diffusion, base_alone: Diffus
 def test_loras_add_up_by_their_weights_and_leave_nothing_behind(painter: Diffusion) -> None:
     plain = painted(painter, keyframe(brief()))
     half, whole, both = (
-        painted(painter, keyframe(brief(loras=loras))) for loras in (("ink:0.5",), ("ink",), ("ink", "wash:0.7"))
+        painted(painter, keyframe(brief(loras=loras))) for loras in (("lora:0.5",), ("lora",), ("lora", "other_lora:0.7"))
     )
     assert 0 < far(plain, half) < far(plain, whole)
     assert far(whole, both) > 0.1
-    np.testing.assert_array_equal(painted(painter, keyframe(brief(loras=("ink:0",)))), plain)
+    np.testing.assert_array_equal(painted(painter, keyframe(brief(loras=("lora:0",)))), plain)
     np.testing.assert_array_equal(painted(painter, keyframe(brief())), plain)
 
 
@@ -138,7 +138,7 @@ def test_a_batch_of_all_kinds_gives_what_each_job_gives_alone(painter: Diffusion
         hole_job(brief()),
         keyframe(brief(prompt="a reef", seed=4), scene(2)),
         hole_job(brief(negative_prompt="fog"), scene(3)),
-        keyframe(brief(loras=("ink",))),
+        keyframe(brief(loras=("lora",))),
         keyframe(brief(scheduler="lcm", guidance=1.0)),
         keyframe(brief(), scene(4)[:64]),
         keyframe(brief(controls=("canny:0.5",)), scene(6)),
@@ -240,7 +240,7 @@ def failed(painter: Diffusion, job: PaintJob, cancelled: Callable[[], bool] = ne
     [
         ({"prompt": "  "}, "the prompt is empty"),
         ({"steps": 4, "strength": 0.2}, "0.2 of 4 steps is less than one"),
-        ({"loras": ("unknown",)}, "holds no LoRA 'unknown'; it holds ink, wash"),
+        ({"loras": ("unknown",)}, "holds no LoRA 'unknown'; it holds lora, other_lora"),
         ({"clip_skip": 5}, "text encoder has 2 layers"),
         ({"scheduler": "lcm", "steps": 51}, "at most 50 steps"),
     ],
@@ -261,7 +261,7 @@ def test_what_was_not_set_up_is_said(base_alone: Diffusion) -> None:
 
 
 def test_a_long_prompt_is_cut_and_what_was_cut_is_said(painter: Diffusion) -> None:
-    [done] = painter.paint([keyframe(brief(prompt="a" * 60 + " forgotten words"))], never)
+    [done] = painter.paint([keyframe(brief(prompt="a" * 68 + " forgotten words"))], never)
     assert done.image is not None
     assert done.note is not None
     assert done.note[0] is Code.PROMPT_CUT
