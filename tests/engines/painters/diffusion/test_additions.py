@@ -93,7 +93,7 @@ def test_a_controlnet_of_another_family_is_refused(tiny: Tiny, tmp_path: Path) -
     assert "is a ControlNet for an unknown family (cross-attention width 16), but the model is SD 1.x" in refusal(
         lambda: inspect_controlnet(tiny.canny, 768)
     )
-    tensors = {"control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024)}
+    tensors: Shapes = {"control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024)}
     assert "is a ControlNet for SD 2.x (cross-attention width 1024), but the model is SD 1.x" in refusal(
         lambda: inspect_controlnet(made(tmp_path, tensors), 768)
     )
