@@ -171,11 +171,15 @@ def controlnet(unet: UNet2DConditionModel, seed: int) -> ControlNetModel:
 
 
 def tiny_vae() -> AutoencoderTiny:
-    """A TAESD whose pictures are mid-grey on average, and contrasted."""
+    """A TAESD with latents of variance 1, and pictures that are mid-grey on average, and contrasted."""
     made = AutoencoderTiny(**TAESD).eval()
-    last = made.decoder.layers[-1]
-    seen = made.decode(torch.randn(1, 4, 16, 16))[0] / 2
-    last.weight.mul_(0.25 / seen.std())
+    first, last = made.encoder.layers[-1], made.decoder.layers[-1]
+    latents = made.encode(torch.rand(1, 3, 128, 128) * 2 - 1).latents
+    first.bias.sub_(latents.mean((0, 2, 3)))
+    for tensor in (first.weight, first.bias):
+        tensor.div_((latents - latents.mean((2, 3), keepdim=True)).std())
+    shown = made.decode(torch.randn(1, 4, 16, 16))[0] / 2
+    last.weight.mul_(0.25 / shown.std())
     last.bias.fill_(0.5)
     return made
 

@@ -139,4 +139,4 @@ def _check_class(folder: Path, wanted: str, words: str) -> None:
         raise refused(folder, f"is a folder without a config.json, not {words} of diffusers")
     found = read_config(folder / "config.json", Config).type
     if found != wanted:
-        raise refused(folder, f"is a {found or 'model without a name'}, not {words}")
+        raise refused(folder, f"is of the class {found or 'nothing'}, not {words}")

@@ -185,20 +185,26 @@ def _pretrained(model: Any, folder: Path, dtype: torch.dtype) -> Any:
 
 def _pipeline(path: Path, folder: Path, unet: Any, vae: Any, text_encoder: Any) -> StableDiffusionPipeline:
     """The pipeline of these parts; its scheduler and its tokenizer are those of the folder."""
-    name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["scheduler"][1]
-    scheduler = getattr(diffusers, name, None)
-    if not (isinstance(scheduler, type) and issubclass(scheduler, SchedulerMixin)):
-        raise refused(folder, f"asks for a scheduler {name!r}, which diffusers has not")
     return StableDiffusionPipeline(
         unet=_frozen(unet, path),
         vae=_frozen(vae, path),
         text_encoder=_frozen(text_encoder, path),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        scheduler=scheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        scheduler=_scheduler(folder),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def _scheduler(folder: Path) -> Any:
+    """The scheduler of the class that the folder's index names."""
+    name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["scheduler"][1]
+    found: Any = getattr(diffusers, name, None)
+    is_one = isinstance(found, type) and issubclass(found, SchedulerMixin)
+    if not is_one:
+        raise refused(folder, f"asks for a scheduler {name!r}, which diffusers has not")
+    return found.from_pretrained(folder / "scheduler", local_files_only=True)
 
 
 def _frozen(model: Any, path: Path | str) -> Any:

@@ -93,7 +93,7 @@ def test_a_controlnet_of_another_family_is_refused(tiny: Tiny, tmp_path: Path) -
     assert "is a ControlNet for an unknown family (cross-attention width 16), but the model is SD 1.x" in refusal(
         lambda: inspect_controlnet(tiny.canny, 768)
     )
-    tensors = {"control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024)}
+    tensors: Shapes = {"control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024)}
     assert "is a ControlNet for SD 2.x (cross-attention width 1024), but the model is SD 1.x" in refusal(
         lambda: inspect_controlnet(made(tmp_path, tensors), 768)
     )
@@ -110,7 +110,7 @@ def test_a_controlnet_in_a_single_file_is_whole(tmp_path: Path, prefix: str) -> 
 
 def test_what_is_no_controlnet_is_named(tiny: Tiny) -> None:
     assert "is a LoRA, not a ControlNet" in refusal(lambda: inspect_controlnet(tiny.lora, WIDTH))
-    assert "is a AutoencoderTiny, not a ControlNet" in refusal(lambda: inspect_controlnet(tiny.taesd, WIDTH))
+    assert "is of the class AutoencoderTiny, not a ControlNet" in refusal(lambda: inspect_controlnet(tiny.taesd, WIDTH))
     assert "is a folder without a config.json, not a ControlNet of diffusers" in refusal(
         lambda: inspect_controlnet(tiny.base, WIDTH)
     )
@@ -121,7 +121,7 @@ def test_what_is_no_controlnet_is_named(tiny: Tiny) -> None:
 
 def test_a_taesd_is_known(tiny: Tiny, tmp_path: Path) -> None:
     inspect_taesd(tiny.taesd)
-    assert "is a AutoencoderKL, not a TAESD" in refusal(lambda: inspect_taesd(tiny.base / "vae"))
+    assert "is of the class AutoencoderKL, not a TAESD" in refusal(lambda: inspect_taesd(tiny.base / "vae"))
     half = made(tmp_path, {"0.weight": (64, 3, 3, 3), "1.conv.0.weight": (64, 64, 3, 3)})
     sentence = refusal(lambda: inspect_taesd(half))
     assert "is one half of a TAESD, as its author published it: a TAESD is given as a folder of diffusers" in sentence

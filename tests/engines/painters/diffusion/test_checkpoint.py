@@ -33,6 +33,12 @@ def refusal(path: Path | str, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.fixture
+def folder(tiny: Tiny, tmp_path: Path) -> Path:
+    """A copy of the base model, to be spoilt."""
+    return shutil.copytree(tiny.base, tmp_path / "model")
+
+
 # Single files with the real sizes
 
 
@@ -209,6 +215,14 @@ def test_code_in_a_torch_file_is_not_run(tmp_path: Path) -> None:
     assert marker.exists(), "the file would have been harmless"
 
 
+def test_code_in_a_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
+    weights, marker = folder / "text_encoder" / "model.safetensors", tmp_path / "marker"
+    weights.unlink()
+    torch.save({"x": Malicious(marker)}, weights.with_name("pytorch_model.bin"))
+    assert "pytorch_model.bin' wants code to be run when it is read" in refusal(folder)
+    assert not marker.exists()
+
+
 def test_a_torch_file_without_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     torch.save([1, 2], path)
@@ -256,12 +270,6 @@ def test_other_paths_without_a_file_are_refused(name: str) -> None:
 
 
 # Folders
-
-
-@pytest.fixture
-def folder(tiny: Tiny, tmp_path: Path) -> Path:
-    """A copy of the base model, to be spoilt."""
-    return shutil.copytree(tiny.base, tmp_path / "model")
 
 
 def change(file: Path, **values: Any) -> None:

@@ -1,5 +1,6 @@
 """Loading: the same tensors from every layout, whole, frozen, without the network and without running anything."""
 
+import re
 import shutil
 import socket
 import warnings
@@ -26,6 +27,17 @@ from warpaint.engines.painters.diffusion.loading import (
 from warpaint.proto.errors import RefusedError
 
 PARTS = ("unet", "vae", "text_encoder")
+CLIP = "cond_stage_model.transformer."
+OPEN_CLIP_NAMES = (
+    (r"^embeddings\.token_embedding", "token_embedding"),
+    (r"^embeddings\.position_embedding\.weight", "positional_embedding"),
+    (r"^final_layer_norm", "ln_final"),
+    (r"^encoder\.layers", "transformer.resblocks"),
+    (r"\.layer_norm(\d)", r".ln_\1"),
+    (r"\.self_attn", ".attn"),
+    (r"\.fc1", ".c_fc"),
+    (r"\.fc2", ".c_proj"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +134,27 @@ def test_names_of_old_folders_are_known(tiny: Tiny, tmp_path: Path) -> None:
     old = {f"text_model.{name.removeprefix('text_model.')}": each for name, each in load_file(file).items()}
     save_file(old | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, file, {"format": "pt"})
     assert same(load(tiny, folder), load(tiny, tiny.base))
+
+
+def test_the_text_encoder_of_sd2_is_understood(tiny: Tiny, tmp_path: Path) -> None:
+    held = load_file(tiny.base_file)
+    text = {name: held.pop(name) for name in list(held) if name.startswith(CLIP)}
+    save_file(held | open_clip(text), tmp_path / "sd2.safetensors")
+    assert same(load(tiny, tmp_path / "sd2.safetensors"), load(tiny, tiny.base))
+
+
+def open_clip(text: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a text encoder under the names of OpenCLIP, where queries, keys and values are one matrix."""
+    named: dict[str, torch.Tensor] = {}
+    for name, tensor in text.items():
+        short = name.removeprefix(f"{CLIP}text_model.")
+        for pattern, new in OPEN_CLIP_NAMES:
+            short = re.sub(pattern, new, short)
+        named[f"cond_stage_model.model.{short}"] = tensor
+    for name in [name for name in named if ".q_proj." in name]:
+        parts = [named.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
+        named[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
+    return named
 
 
 def test_halved_files_are_found(tiny: Tiny, tmp_path: Path) -> None:
