@@ -157,4 +157,9 @@ class Painter(Protocol):
         """The looks that it knows; a Brief with another one is refused before it gets here."""
 
     def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
-        """One result a job, in order. May return early, with Code.CANCELLED, when cancelled() turns True."""
+        """One result a job, in order. May return early, with Code.CANCELLED, when cancelled() turns True.
+
+        A painter that batches may be given jobs of several sessions: `id` and `epoch` count within one session, so that
+        two jobs may have the same. cancelled() is True when none of them is wanted any more. If all of them fail with
+        Code.PAINTER_FAILED, each session's are given again in a call of their own.
+        """

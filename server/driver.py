@@ -250,8 +250,8 @@ class Driver:
             lane.beside.append(self._painting(lane, ask))
 
     def _painting(self, lane: Lane, ask: PaintAsk) -> Painting:
-        """The ask at the lane's painter, which wakes this thread when it has finished."""
-        return self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
+        """The ask at the lane's painter, which wakes this thread when it has finished. Those of `every` are alone."""
+        return self._room.paint(lane.painter, ask, lambda: self.put(Wake()), alone=not lane.stream.live)
 
     def _answer(self, asking: Sequence[Lane]) -> None:
         """Has the asks answered: one call of the engine for those that may be answered together."""
