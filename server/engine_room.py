@@ -294,9 +294,7 @@ class EngineRoom:
         self.flows = {name: FlowRunner(name, flow) for name, flow in flows.items()}
         self._paint_timeout_s = paint_timeout_s
 
-    def paint(
-        self, painter: str, ask: PaintAsk, on_finished: Callable[[], None], *, alone: bool = True
-    ) -> Painting:
+    def paint(self, painter: str, ask: PaintAsk, on_finished: Callable[[], None], *, alone: bool = True) -> Painting:
         """Hands the jobs to the painter; `on_finished` is called in its thread.
 
         alone: they share no call with those of other sessions, even if the painter batches.
