@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Habits, PaintDone, Painter, PaintJob
+from ..engines.base import NO_HABITS, Habits, PaintDone, Painter, PaintJob
 from ..proto.errors import Code
 
 T = TypeVar("T", bound=np.generic)
@@ -36,8 +36,8 @@ def habits(painter: Painter) -> Habits:
     """How the painter wants its work; the defaults if it does not say so."""
     with suppress(Exception):  # the attribute may be of any kind
         found = getattr(painter, "habits", None)
-        return found if isinstance(found, Habits) else Habits()
-    return Habits()
+        return found if isinstance(found, Habits) else NO_HABITS
+    return NO_HABITS
 
 
 def failed(jobs: Sequence[PaintJob], code: Code, why: str) -> list[PaintDone]:
