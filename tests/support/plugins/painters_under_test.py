@@ -212,6 +212,12 @@ class DoesNotBatch(Together):
     habits = Habits()
 
 
+class InSquares(Negative):
+    """Wants its crops in squares, and no small holes."""
+
+    habits = Habits(crop_sides=(64, 128), crop_context=16, least_hole=100)
+
+
 class HasNoHabits(Negative):
     """Cannot say how it wants its work."""
 
