@@ -97,9 +97,10 @@ class PaintJob:
     """One picture to paint: a whole keyframe, or a crop around holes.
 
     frame.bgr and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas of `size` (W, H).
-    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes, `canvas` is what is painted so far, and only pixels where `holes` is
-    True will be taken from the result. `seed` is the Brief's, varied if the Brief says so. memory is what the painter
-    gave with the last keyframe. earlier is the wording that is being left, while a changed prompt comes in.
+    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes,
+    `canvas` is what is painted so far, and only pixels where `holes` is True will be taken from the result. `seed` is
+    the Brief's, varied if the Brief says so. memory is what the painter gave with the last keyframe. earlier is the
+    wording that is being left, while a changed prompt comes in.
     """
 
     id: int
@@ -133,20 +134,38 @@ class PaintDone:
     note: tuple[Code, str] | None = None
 
 
+# Crops lie on a grid of so many pixels, as the canvas does.
+SIDE_STEP = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """How a painter wants its work. A painter may have an attribute `habits` of this; the defaults fit any.
 
-    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be painted
-    in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole, pixels.
-    least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one call, and what
-    one of them takes is then shared by all.
+    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be
+    painted in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
+    pixels. least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one
+    call, and what one of them takes is then shared by all.
     """
 
     crop_sides: tuple[int, ...] = ()
     crop_context: int = 8
     least_hole: int = 0
     batches: bool = False
+
+    def __post_init__(self) -> None:
+        sides = tuple(self.crop_sides)  # a list, where they come from another process
+        object.__setattr__(self, "crop_sides", sides)
+        if any(side % SIDE_STEP for side in sides) or list(sides) != sorted(set(sides)):
+            raise ValueError(f"crop_sides must be multiples of {SIDE_STEP}, ascending, not {sides}")
+        if self.crop_context < 0 or self.least_hole < 0:
+            raise ValueError(f"a context of {self.crop_context} and a least hole of {self.least_hole} pixels cannot be")
+        if sides and sides[0] < 2 * self.crop_context + 3 * SIDE_STEP:
+            raise ValueError(f"a side of {sides[0]} has no room for a hole with {self.crop_context} pixels around it")
+
+
+# How a painter works that does not say so.
+NO_HABITS = Habits()
 
 
 class Painter(Protocol):
@@ -157,4 +176,9 @@ class Painter(Protocol):
         """The looks that it knows; a Brief with another one is refused before it gets here."""
 
     def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
-        """One result a job, in order. May return early, with Code.CANCELLED, when cancelled() turns True."""
+        """One result a job, in order. May return early, with Code.CANCELLED, when cancelled() turns True.
+
+        A painter that batches may be given jobs of several sessions: `id` and `epoch` count within one session, so that
+        two jobs may have the same. cancelled() is True when none of them is wanted any more. If all of them fail with
+        Code.PAINTER_FAILED, each session's are given again in a call of their own.
+        """

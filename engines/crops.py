@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Mask
+from .base import NO_HABITS, Habits, Mask
+from .squares import Squares
 
 # Side of a cell, pixels: the working size is a multiple of it, and so is a latent of a diffusion model.
 CELL = 8
-# A painter sees so many cells around a hole: a brush stroke's width.
-MARGIN = 1
+# A painter that says nothing else sees so many cells around a hole: a brush stroke's width.
+MARGIN = NO_HABITS.crop_context // CELL
 # Holes nearer to each other than this, cells, are painted together: a box of its own would mostly be margin.
 JOIN = 1
 # A box is cut in two where that leaves less than this share of its area to paint: each cut may show as a seam.
@@ -45,20 +46,50 @@ class Box:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
-def crops(holes: Mask) -> list[Box]:
-    """Boxes, pixels, that together hold all holes [H, W], with a margin; in reading order. H, W: multiples of CELL."""
+def crops(holes: Mask, habits: Habits = NO_HABITS) -> list[Box]:
+    """Boxes, pixels, that together hold all holes [H, W], with a margin; in reading order. H, W: multiples of CELL.
+
+    A painter that paints squares of certain sides has its boxes so; where the canvas is shorter than a side, they span
+    it. WHOLE_SHARE holds for any painter.
+    """
     if not holes.any():
         return []
     h, w = holes.shape
     # The mean of a cell with one hole is 255 / 64, which rounds to 4.
     cells = cv2.resize(holes.view(np.uint8) * np.uint8(255), (w // CELL, h // CELL), interpolation=cv2.INTER_AREA) > 0
     canvas = Box(0, 0, cells.shape[1], cells.shape[0])
-    boxes = [_with_margin(box, canvas) for group in _groups(cells) for box in _cut(group, 0, 0)]
-    boxes = _merged(boxes)
+    boxes = _squares(cells, habits) if habits.crop_sides else _boxes(cells, canvas, habits)
     if sum(box.area for box in boxes) > WHOLE_SHARE * canvas.area:
         boxes = [canvas]
     ordered = sorted(boxes, key=lambda box: (box.y0, box.x0))
     return [Box(box.x0 * CELL, box.y0 * CELL, box.x1 * CELL, box.y1 * CELL) for box in ordered]
+
+
+def tiny(holes: Mask, least: int) -> Mask:
+    """The holes [H, W] in connected groups of fewer pixels than this."""
+    found = np.zeros_like(holes)
+    if least > 1:
+        # OpenCV would count the pixels too, which takes it five times as long as finding the groups.
+        _, labels = cv2.connectedComponents(holes.view(np.uint8), connectivity=8, ltype=cv2.CV_16U)
+        where = np.flatnonzero(holes)
+        labels_there = labels.reshape(-1)[where]
+        found.reshape(-1)[where] = np.bincount(labels_there)[labels_there] < least
+    return found
+
+
+def _squares(cells: Mask, habits: Habits) -> list[Box]:
+    h, w = cells.shape
+    sides = [side // CELL for side in habits.crop_sides]
+    return [Box(*each) for each in Squares((w, h), sides, _margin(habits)).around(cells)]
+
+
+def _boxes(cells: Mask, canvas: Box, habits: Habits) -> list[Box]:
+    margin = _margin(habits)
+    return _merged([_with_margin(box, canvas, margin) for group in _groups(cells) for box in _cut(group, 0, 0, margin)])
+
+
+def _margin(habits: Habits) -> int:
+    return -(-habits.crop_context // CELL)
 
 
 def _groups(cells: Mask) -> Iterator[Mask]:
@@ -69,7 +100,7 @@ def _groups(cells: Mask) -> Iterator[Mask]:
         yield cells & (labels == group)
 
 
-def _cut(cells: Mask, x: int, y: int) -> list[Box]:
+def _cut(cells: Mask, x: int, y: int, margin: int) -> list[Box]:
     """The tight box of these cells, which start at (x, y), or of their two parts where cutting saves enough."""
     box = _tight(cells)
     if box is None:
@@ -77,15 +108,15 @@ def _cut(cells: Mask, x: int, y: int) -> list[Box]:
     inner = cells[box.slices]
     x, y = x + box.x0, y + box.y0
     h, w = inner.shape
-    rows, columns = _cut_costs(inner), _cut_costs(inner.T)
+    rows, columns = _cut_costs(inner, margin), _cut_costs(inner.T, margin)
     best = min(rows.min(initial=np.inf), columns.min(initial=np.inf))
-    if best > WORTH_CUTTING * _cost(w, h):
+    if best > WORTH_CUTTING * _cost(w, h, margin):
         return [Box(x, y, x + w, y + h)]
     if best in rows:
         at = int(rows.argmin()) + 1
-        return _cut(inner[:at], x, y) + _cut(inner[at:], x, y + at)
+        return _cut(inner[:at], x, y, margin) + _cut(inner[at:], x, y + at, margin)
     at = int(columns.argmin()) + 1
-    return _cut(inner[:, :at], x, y) + _cut(inner[:, at:], x + at, y)
+    return _cut(inner[:, :at], x, y, margin) + _cut(inner[:, at:], x + at, y, margin)
 
 
 def _tight(cells: Mask) -> Box | None:
@@ -95,17 +126,17 @@ def _tight(cells: Mask) -> Box | None:
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def _cost(width: Any, height: Any) -> Any:
+def _cost(width: Any, height: Any, margin: int) -> Any:
     """The cells to paint for boxes of this size, margin and all. Numbers or arrays."""
-    return (width + 2 * MARGIN) * (height + 2 * MARGIN)
+    return (width + 2 * margin) * (height + 2 * margin)
 
 
-def _cut_costs(cells: Mask) -> NDArray[np.float64]:
+def _cut_costs(cells: Mask, margin: int) -> NDArray[np.float64]:
     """What the two tight boxes cost when tight cells [h, w] are cut above row 1, 2, ... h - 1: [h - 1]."""
-    return _costs_above(cells)[:-1] + _costs_above(cells[::-1])[:-1][::-1]
+    return _costs_above(cells, margin)[:-1] + _costs_above(cells[::-1], margin)[:-1][::-1]
 
 
-def _costs_above(cells: Mask) -> NDArray[np.float64]:
+def _costs_above(cells: Mask, margin: int) -> NDArray[np.float64]:
     """What the tight box of rows 0 to i costs, for each i: [h]. Row 0 is not empty."""
     w = cells.shape[1]
     filled = cells.any(axis=1)
@@ -113,16 +144,16 @@ def _costs_above(cells: Mask) -> NDArray[np.float64]:
     right = np.where(filled, w - cells[:, ::-1].argmax(axis=1), 0)
     width = np.maximum.accumulate(right) - np.minimum.accumulate(left)
     height = np.maximum.accumulate(np.where(filled, np.arange(1, len(cells) + 1), 0))
-    costs: NDArray[np.float64] = _cost(width, height).astype(np.float64)
+    costs: NDArray[np.float64] = _cost(width, height, margin).astype(np.float64)
     return costs
 
 
-def _with_margin(box: Box, canvas: Box) -> Box:
+def _with_margin(box: Box, canvas: Box, margin: int) -> Box:
     return Box(
-        max(0, box.x0 - MARGIN),
-        max(0, box.y0 - MARGIN),
-        min(canvas.x1, box.x1 + MARGIN),
-        min(canvas.y1, box.y1 + MARGIN),
+        max(0, box.x0 - margin),
+        max(0, box.y0 - margin),
+        min(canvas.x1, box.x1 + margin),
+        min(canvas.y1, box.y1 + margin),
     )
 
 

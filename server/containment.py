@@ -5,13 +5,14 @@ The daemon's own process and the processes of painters use the same, so that the
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Habits, PaintDone, Painter, PaintJob
+from ..engines.base import NO_HABITS, Habits, PaintDone, Painter, PaintJob
 from ..proto.errors import Code
 
 T = TypeVar("T", bound=np.generic)
@@ -33,8 +34,10 @@ def paint(name: str, painter: Painter, jobs: Sequence[PaintJob], cancelled: Call
 
 def habits(painter: Painter) -> Habits:
     """How the painter wants its work; the defaults if it does not say so."""
-    found = getattr(painter, "habits", None)
-    return found if isinstance(found, Habits) else Habits()
+    with suppress(Exception):  # the attribute may be of any kind
+        found = getattr(painter, "habits", None)
+        return found if isinstance(found, Habits) else NO_HABITS
+    return NO_HABITS
 
 
 def failed(jobs: Sequence[PaintJob], code: Code, why: str) -> list[PaintDone]:

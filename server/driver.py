@@ -34,6 +34,7 @@ from ..proto.messages import (
     Status,
     Update,
 )
+from . import containment
 from .admission import Admission
 from .asks import PaintAsk
 from .config import Settings
@@ -250,8 +251,8 @@ class Driver:
             lane.beside.append(self._painting(lane, ask))
 
     def _painting(self, lane: Lane, ask: PaintAsk) -> Painting:
-        """The ask at the lane's painter, which wakes this thread when it has finished."""
-        return self._room.paint(lane.painter, ask, lambda: self.put(Wake()))
+        """The ask at the lane's painter, which wakes this thread when it has finished. Those of `every` are alone."""
+        return self._room.paint(lane.painter, ask, lambda: self.put(Wake()), alone=not lane.stream.live)
 
     def _answer(self, asking: Sequence[Lane]) -> None:
         """Has the asks answered: one call of the engine for those that may be answered together."""
@@ -372,12 +373,13 @@ class Driver:
         painter = opening.message.painter or self._settings.painters[0]
         flow = opening.message.flow or self._settings.flows[0]
         self._check_engines(painter, flow)
-        looks = self._room.painters[painter].painter.looks
+        held = self._room.painters[painter].painter
 
         def send(message: Message, payloads: Sequence[Any]) -> None:
             self._reply(Reply(key, message, payloads))
 
-        stream = Stream(opening.message, self._settings, looks, flow, send, opening.outlet)
+        habits = containment.habits(held)
+        stream = Stream(opening.message, self._settings, held.looks, flow, send, opening.outlet, habits)
         return Lane(key, stream, painter, opening.linger_s)
 
     def _check_engines(self, painter: str, flow: str) -> None:

@@ -2,15 +2,14 @@
 
 Flow runs in the caller's thread. Each painter has a thread of its own, so that a slow one holds up its own sessions
 alone; one that does not come back in time is left behind, with its thread, for a new thread. A painter in a process of
-its own is interrupted instead.
+its own is interrupted instead. A painter that batches gets what several sessions wait for in one call.
 """
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -27,6 +26,10 @@ from .asks import Encode, FlowAsk, MatchAsk, PaintAsk
 A = TypeVar("A")
 
 log = logging.getLogger(__name__)
+
+# Paintings share a call up to so many pixels in all, eight keyframes of 768x512. All of them wait for the last, within
+# one time limit; and a batch that is larger gains a diffusion model next to nothing.
+MOST_PIXELS_TOGETHER = 8 * 768 * 512
 
 
 @dataclass(slots=True)
@@ -60,15 +63,29 @@ class Stoppable(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Painting:
-    """Jobs under way at a painter. `done` holds one result a job once `finished` is set."""
+    """Jobs under way at a painter. `done` holds one result a job once `finished` is set.
+
+    alone: it shares no call with paintings of other sessions.
+    """
 
     jobs: Sequence[PaintJob]
     on_finished: Callable[[], None]
+    alone: bool = True
     began: float | None = None  # time.monotonic() when the painter took it
     done: list[PaintDone] = field(default_factory=list)
     finished: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     _settling: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def pixels(self) -> int:
+        """Of all its jobs."""
+        return sum(job.frame.bgr.shape[0] * job.frame.bgr.shape[1] for job in self.jobs)
+
+    def begin(self, now: float) -> bool:
+        """Notes that its turn has come. False: it was withdrawn while it waited."""
+        self.began = now  # before `cancelled` is looked at: whoever withdraws it looks in the other order
+        return not self.cancelled.is_set()
 
     def withdraw(self) -> None:
         """Nobody wants it any more: while it waits for its turn it holds no pictures."""
@@ -86,6 +103,64 @@ class Painting:
             return True
 
 
+class WaitingLine:
+    """The paintings that wait for one thread of a painter, in order."""
+
+    def __init__(self, waiting: Iterable[Painting] = ()) -> None:
+        self._waiting = deque(waiting)
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def put(self, painting: Painting) -> None:
+        """One more, at the end."""
+        with self._changed:
+            self._waiting.append(painting)
+            self._changed.notify()
+
+    def put_back(self, paintings: Sequence[Painting]) -> bool:
+        """To the front, as they were, but each is alone from now on. False: the line has ended."""
+        with self._changed:
+            if self._ended:
+                return False
+            for painting in reversed(paintings):
+                painting.alone, painting.began = True, None
+                self._waiting.appendleft(painting)
+            return True
+
+    def wait(self) -> bool:
+        """Waits until there is one. False: there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            return bool(self._waiting)
+
+    def take(self, *, together: bool) -> list[Painting]:
+        """Those whose turn it is: the first, and `together` with it those behind it that may share its call."""
+        taken: list[Painting] = []
+        pixels = 0
+        with self._changed:
+            while self._waiting:
+                painting = self._waiting[0]
+                pixels += painting.pixels
+                if taken and (not together or taken[0].alone or painting.alone or pixels > MOST_PIXELS_TOGETHER):
+                    break
+                taken.append(self._waiting.popleft())
+        return taken
+
+    def end(self) -> None:
+        """No more will come; those that wait have their turn still."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def leave(self) -> list[Painting]:
+        """Ends the line, with nobody in it any more: those that were."""
+        with self._changed:
+            left = list(self._waiting)
+            self._waiting.clear()
+        self.end()
+        return left
+
+
 class PainterThread:
     """A painter and the thread that it paints in."""
 
@@ -93,51 +168,63 @@ class PainterThread:
         self.name = name
         self.painter = painter
         self.usage = Usage()
-        self.current: Painting | None = None  # under way, or the last one
-        self._work: queue.SimpleQueue[Painting | None] = queue.SimpleQueue()
+        self.current: Sequence[Painting] = ()  # under way in one call, or those of the last one
+        self._line = WaitingLine()
         self._start()
 
     def submit(self, painting: Painting) -> None:
         """Paints when the paintings before it are done, then sets `finished` and calls `on_finished`."""
-        self._work.put(painting)
+        self._line.put(painting)
 
     def leave_behind(self) -> None:
         """Goes on in a new thread. The old one ends when its painter comes back, if ever."""
-        left, self._work = self._work, queue.SimpleQueue()
-        waiting = []
-        with suppress(queue.Empty):  # the old thread may come back and take one at any moment
-            while True:
-                waiting.append(left.get_nowait())
-        left.put(None)
-        for painting in waiting:
-            self._work.put(painting)
+        self._line = WaitingLine(self._line.leave())
         if isinstance(self.painter, Stoppable):
             self.painter.interrupt()
         self._start()
 
     def close(self) -> None:
         """Lets the thread end after what is under way; a painter that can be stopped, at once."""
-        self._work.put(None)
+        self._line.end()
         if isinstance(self.painter, Stoppable):
             self.painter.close()
 
     def _start(self) -> None:
         # A daemon thread: a painter that hangs must not keep the process from ending.
-        threading.Thread(target=self._run, args=(self._work,), name=f"painter {self.name}", daemon=True).start()
+        threading.Thread(target=self._run, args=(self._line,), name=f"painter {self.name}", daemon=True).start()
 
-    def _run(self, work: "queue.SimpleQueue[Painting | None]") -> None:
-        while (painting := work.get()) is not None:
-            painting.began = began = time.monotonic()
-            self.current = painting
-            done = self._paint(painting)
-            self.usage.add(time.monotonic() - began)
-            painting.settle(done)
-            painting.on_finished()
+    def _run(self, line: WaitingLine) -> None:
+        while line.wait():
+            # An isolated painter says its habits when it is loaded, and anew when it is loaded again.
+            taken = line.take(together=containment.habits(self.painter).batches)
+            began = time.monotonic()
+            wanted = []
+            for painting in taken:
+                if painting.begin(began):
+                    wanted.append(painting)
+                else:
+                    _finish(painting, containment.failed(painting.jobs, Code.CANCELLED, "the session ended first"))
+            if wanted:
+                self._paint(wanted, line)
 
-    def _paint(self, painting: Painting) -> list[PaintDone]:
-        if painting.cancelled.is_set():
-            return containment.failed(painting.jobs, Code.CANCELLED, "the session ended first")
-        return containment.paint(self.name, self.painter, painting.jobs, painting.cancelled.is_set)
+    def _paint(self, paintings: Sequence[Painting], line: WaitingLine) -> None:
+        """One call for all of them, cancelled when they all are. If it fails as a whole, each has a call of its own."""
+        self.current = paintings
+        began = time.monotonic()
+        jobs = [job for painting in paintings for job in painting.jobs]
+        done = containment.paint(self.name, self.painter, jobs, lambda: all(p.cancelled.is_set() for p in paintings))
+        self.usage.add(time.monotonic() - began)
+        failed = all(each.error is Code.PAINTER_FAILED for each in done)
+        if failed and len(paintings) > 1 and line.put_back(paintings):
+            return
+        rest = iter(done)
+        for painting in paintings:
+            _finish(painting, [next(rest) for _ in painting.jobs])
+
+
+def _finish(painting: Painting, done: list[PaintDone]) -> None:
+    painting.settle(done)
+    painting.on_finished()
 
 
 class FlowRunner:
@@ -207,9 +294,12 @@ class EngineRoom:
         self.flows = {name: FlowRunner(name, flow) for name, flow in flows.items()}
         self._paint_timeout_s = paint_timeout_s
 
-    def paint(self, painter: str, ask: PaintAsk, on_finished: Callable[[], None]) -> Painting:
-        """Hands the jobs to the painter; `on_finished` is called in its thread."""
-        painting = Painting(ask.jobs, on_finished)
+    def paint(self, painter: str, ask: PaintAsk, on_finished: Callable[[], None], *, alone: bool = True) -> Painting:
+        """Hands the jobs to the painter; `on_finished` is called in its thread.
+
+        alone: they share no call with those of other sessions, even if the painter batches.
+        """
+        painting = Painting(ask.jobs, on_finished, alone)
         self.painters[painter].submit(painting)
         return painting
 
@@ -217,14 +307,16 @@ class EngineRoom:
         """Whether the painting has run out of time; its painter is then left behind and goes on in a new thread.
 
         The same becomes of one that hangs over another painting, whose session may have ended, while this one waits.
+        Paintings that share a call share its time: they run out of it together.
         """
-        current = self.painters[painter].current
-        if current is not None and not current.finished.is_set() and self._is_late(current):
-            why = f"the painter {painter!r} took longer than {self._paint_timeout_s:g} s"
-            current.cancelled.set()
-            if current.settle(containment.failed(current.jobs, Code.PAINTER_TIMEOUT, why)):
-                log.error("%s: given up", why)
-                self.painters[painter].leave_behind()
+        late = [each for each in self.painters[painter].current if not each.finished.is_set() and self._is_late(each)]
+        why = f"the painter {painter!r} took longer than {self._paint_timeout_s:g} s"
+        for each in late:
+            each.cancelled.set()
+        settled = [each.settle(containment.failed(each.jobs, Code.PAINTER_TIMEOUT, why)) for each in late]
+        if any(settled):
+            log.error("%s: given up", why)
+            self.painters[painter].leave_behind()
         return painting.finished.is_set()
 
     def _is_late(self, painting: Painting) -> bool:

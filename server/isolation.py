@@ -264,8 +264,7 @@ class IsolatedPainter:
 
     def _greet(self, body: dict[str, Any]) -> None:
         self.looks, self.nbytes = tuple(body["looks"]), body["nbytes"]
-        habits = body["habits"]
-        self.habits = Habits(**{**habits, "crop_sides": tuple(habits["crop_sides"])})
+        self.habits = Habits(**body["habits"])
 
     def _death(self, how: str, why: str) -> DiedError:
         sentence = f"the process of the painter {self._name!r} died ({how})"

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 
 from ..engines import workers
-from ..engines.base import Features, Frame, Mask, Match, PaintDone, Picture
+from ..engines.base import NO_HABITS, Features, Frame, Habits, Mask, Match, PaintDone, Picture
 from ..engines.compose import MOST_HOPS, Composition
-from ..engines.crops import Box, crops
+from ..engines.crops import Box, crops, tiny
 from ..engines.detect import Glance, glance, is_cut
-from ..engines.fill import fill
 from ..proto.brief import Brief
 from ..proto.errors import Code
 from ..proto.messages import Provenance
@@ -58,11 +57,14 @@ class _Rolling:
 
 
 class LiveSession:
-    """The state of one live film. `size` is the working canvas (W, H), both multiples of 8."""
+    """The state of one live film. `size` is the working canvas (W, H), both multiples of 8; habits: of its painter."""
 
-    def __init__(self, brief: Brief, size: tuple[int, int], *, flow_pixels: int = FLOW_PIXELS) -> None:
+    def __init__(
+        self, brief: Brief, size: tuple[int, int], *, habits: Habits = NO_HABITS, flow_pixels: int = FLOW_PIXELS
+    ) -> None:
         self.brief = brief
         self.size = size
+        self._habits = habits
         self._scale = Scale(size, _flow_size(size, flow_pixels))
         self._now = _Rolling()
         self._wanted: list[PaintAsk] = []
@@ -138,7 +140,7 @@ class LiveSession:
         # Paint: a keyframe if one is due, or else the holes; one of each at a time.
         holes = composition.holes if composition else None
         progress = rolling.with_holes(now.progress, holes, frame.pts, brief)
-        wanted = _wanted(replace(now, progress=progress), frame, glimpse, last, holes, brief)
+        wanted = _wanted(replace(now, progress=progress), frame, glimpse, last, holes, brief, self._habits)
 
         # Remember.
         self._now = _remembered(now, progress, last, matches, wanted, glimpse, faded=fade >= 1.0)
@@ -246,14 +248,11 @@ def _fade(now: _Rolling, frame: Frame, brief: Brief) -> float:
 
 
 def _composed(frame: Frame, references: References, matches: Matches, fade: float, brief: Brief) -> Composition | None:
-    """What the references explain, its holes filled. Filled pixels have the most hops: no later frame trusts them."""
+    """What the references explain, its holes filled."""
     if "keyframe" not in references:
         return None
     composition = rolling.composed(references, matches, fade, brief, under_holes=False)
-    if not composition.holes.any():
-        return composition
-    fill(composition.paint, frame.bgr, composition.holes)
-    return replace(composition, hops=rolling.hops_with(composition.hops, composition.holes, MOST_HOPS))
+    return rolling.filled(composition, frame.bgr, composition.holes)
 
 
 def _untrusted(composition: Composition) -> Composition:
@@ -285,7 +284,7 @@ def _mixed(paint: Picture, frame: Frame, references: References, fade: float, br
 
 
 def _wanted(
-    now: _Rolling, frame: Frame, glimpse: Glance, last: Reference, holes: Mask | None, brief: Brief
+    now: _Rolling, frame: Frame, glimpse: Glance, last: Reference, holes: Mask | None, brief: Brief, habits: Habits
 ) -> dict[Kind, InFlight]:
     """What the painter is asked for with this frame."""
     retry_at, number = now.live.retry_at, now.progress.next_job
@@ -296,9 +295,12 @@ def _wanted(
         old = None if holes is None else Composition(last.painted, last.hops, holes)
         job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
         return {"keyframe": InFlight(PaintAsk([job]), last)}
-    if now.in_flight or holes is None or not holes.any():
+    if now.in_flight or holes is None:
         return {}
-    boxes = crops(holes)
+    holes = holes & ~tiny(holes, habits.least_hole)
+    boxes = crops(holes, habits)
+    if not boxes:
+        return {}
     under = Composition(last.painted, last.hops, holes)
     jobs = [rolling.hole_job(frame, now.epoch, number + i, brief, box, under) for i, box in enumerate(boxes)]
     return {"holes": InFlight(PaintAsk(jobs), last, boxes, holes)}

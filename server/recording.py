@@ -7,6 +7,7 @@ are, so a second of 768x512 at 30 frames a second is 35 MB: for finding a defect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 import msgpack
 import numpy as np
 
-from ..engines.base import FlowEngine, Frame, PaintDone
+from ..engines.base import NO_HABITS, FlowEngine, Frame, Habits, PaintDone
 from ..proto.brief import Brief
 from ..proto.errors import Code, WarpaintError
 from .asks import Ask, Encode, Output, PaintAsk, run
@@ -22,7 +23,7 @@ from .live import LiveSession
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 2  # 2: with the painter's habits, and memories
 
 
 class RecordError(WarpaintError):
@@ -32,14 +33,14 @@ class RecordError(WarpaintError):
 class Record:
     """A record being written. If it cannot be, that is logged once, and the session goes on without."""
 
-    def __init__(self, path: Path, brief: Brief, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, brief: Brief, size: tuple[int, int], habits: Habits = NO_HABITS) -> None:
         self._path = path
         self._file: BinaryIO | None = None
         try:
             self._file = path.open("wb")
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error)
-        self._write({"version": VERSION, "brief": brief.model_dump(), "size": size})
+        self._write({"version": VERSION, "brief": brief.model_dump(), "size": size, "habits": asdict(habits)})
 
     def add(self, event: str, value: Any = None) -> None:
         """One more event.
@@ -94,7 +95,8 @@ def replay(path: Path, flow: FlowEngine) -> Iterator[Output]:
             head = next(events)
             if head["version"] != VERSION:
                 raise RecordError(f"{path} has version {head['version']!r}; this is version {VERSION}")
-            session = LiveSession(Brief.model_validate(head["brief"]), tuple(head["size"]))
+            brief, habits = Brief.model_validate(head["brief"]), Habits(**head["habits"])
+            session = LiveSession(brief, tuple(head["size"]), habits=habits)
             for each in events:
                 yield from _played(session, each["event"], each["value"], flow)
         except (StopIteration, ValueError, TypeError, KeyError) as error:

@@ -14,9 +14,10 @@ import numpy as np
 from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, MatchRequest, PaintJob, Picture, Wording
 from ..engines.colour_lock import followed, tone
 from ..engines.colour_lock import locked as colour_locked
-from ..engines.compose import Composition, Layer, compose, doubled, lay_over, seam
+from ..engines.compose import MOST_HOPS, Composition, Layer, compose, doubled, lay_over, seam
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
+from ..engines.fill import fill
 from ..engines.grid import resample, scaled_flow
 from ..proto.brief import Brief
 from .asks import Ask, Encode, MatchAsk
@@ -300,6 +301,14 @@ def repainted(composition: Composition, boxes: Sequence[Box], repaints: Sequence
     for box, repaint in zip(boxes, repaints, strict=True):
         paint[box.slices] = lay_over(paint[box.slices], repaint, weight[box.slices])
     return replace(composition, paint=paint, hops=hops_with(composition.hops, weight > 0.5, 0))
+
+
+def filled(composition: Composition, raw: Picture, holes: Mask) -> Composition:
+    """The composition with these holes filled, in place. They have the most hops: no later frame trusts them."""
+    if not holes.any():
+        return composition
+    fill(composition.paint, raw, holes)
+    return replace(composition, hops=hops_with(composition.hops, holes, MOST_HOPS))
 
 
 def hops_with(hops: Hops, mask: Mask, value: int) -> Hops:

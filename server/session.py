@@ -9,9 +9,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..engines.base import Frame, Match, PaintDone, PaintJob, Picture
+from ..engines.base import NO_HABITS, Frame, Habits, Mask, Match, PaintDone, PaintJob, Picture
 from ..engines.compose import Composition
-from ..engines.crops import crops
+from ..engines.crops import crops, tiny
 from ..engines.detect import glance, is_cut
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
@@ -29,12 +29,13 @@ PATCH_SHARE = 0.03
 class Session:
     """The state of one film being painted. `size` is the working canvas (W, H), both multiples of 8.
 
-    Without flow every frame is a keyframe: each painted alone, as is done without this program.
+    Without flow every frame is a keyframe: each painted alone, as is done without this program. habits: of its painter.
     """
 
-    def __init__(self, brief: Brief, size: tuple[int, int], *, flow: bool = True) -> None:
+    def __init__(self, brief: Brief, size: tuple[int, int], *, flow: bool = True, habits: Habits = NO_HABITS) -> None:
         self.brief = brief
         self.size = size
+        self._habits = habits
         self.epoch = 0
         self._flow = flow
         self._scale = Scale(size, size)
@@ -98,8 +99,12 @@ class Session:
             progress = _after_keyframe(progress, job)
             composition = whole if composition is None else _composed(frame, references, matches, brief)
 
-        # Repaint: crops around the holes, laid over within them.
-        boxes = crops(composition.holes)
+        # Fill: holes that are not worth the painter's while.
+        holes, small = composition.holes, tiny(composition.holes, self._habits.least_hole)
+        composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
+
+        # Repaint: crops around the other holes, laid over within them.
+        boxes = crops(composition.holes, self._habits)
         number = progress.next_job
         jobs = [rolling.hole_job(frame, epoch, number + i, brief, box, composition) for i, box in enumerate(boxes)]
         repaints = [picture for picture, _ in (yield from _painted(jobs))] if jobs else []
@@ -112,7 +117,7 @@ class Session:
         self._references, self._progress = _remembered(references, matches, last, progress, brief)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
         self.epoch = epoch
-        return [_output(last, epoch, composition, matches, keyframe=keyframe, painted_pixels=painted_pixels)]
+        return [_output(last, epoch, holes, small, matches, keyframe=keyframe, painted_pixels=painted_pixels)]
 
     def finish(self) -> Step:
         """The outputs that are still to come after the last frame: none, as nothing looks ahead yet."""
@@ -149,7 +154,7 @@ class Session:
         self._progress = _after_keyframe(progress, job)
         whole, pixels = Composition.of(painted), painted.shape[0] * painted.shape[1]
         last = Reference(frame, painted, whole.hops)
-        return [_output(last, self.epoch, whole, {}, keyframe=True, painted_pixels=pixels)]
+        return [_output(last, self.epoch, whole.holes, whole.holes, {}, keyframe=True, painted_pixels=pixels)]
 
 
 def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture, bytes | None]]]:
@@ -214,17 +219,18 @@ def _remembered(
 
 
 def _output(
-    last: Reference, epoch: int, composition: Composition, matches: Matches, *, keyframe: bool, painted_pixels: int
+    last: Reference, epoch: int, holes: Mask, filled: Mask, matches: Matches, *, keyframe: bool, painted_pixels: int
 ) -> Output:
+    provenance = Provenance.WARPED if "last" in matches else Provenance.PAINTED
     return Output(
         index=last.frame.index,
         pts=last.frame.pts,
         epoch=epoch,
         picture=last.painted,
-        provenance=Provenance.WARPED if "last" in matches else Provenance.PAINTED,
+        provenance=Provenance.FILLED if filled.any() and not keyframe else provenance,
         keyframe=keyframe,
-        holes=composition.holes,
-        hops=composition.hops,
+        holes=holes,
+        hops=last.hops,
         match=matches["keyframe"] if "last" in matches else None,
         painted_pixels=painted_pixels,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from ..engines.base import Frame, PaintDone, PaintJob, Picture
+from ..engines.base import NO_HABITS, Frame, Habits, PaintDone, PaintJob, Picture
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
 from ..proto.limits import MAX_REQUESTS, MAX_TEXT
@@ -89,7 +89,7 @@ Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    looks: of its painter. outlet: how many results are on the way to the client.
+    looks, habits: of its painter. outlet: how many results are on the way to the client.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Stream:
         flow: str,
         send: Send,
         outlet: Outlet,
+        habits: Habits = NO_HABITS,
     ) -> None:
         if opening.pacing == "live" and flow == "none":
             raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
@@ -120,10 +121,10 @@ class Stream:
         self.steps = 0  # frames that went into the session
         self.changes = 0  # of what would be written down
         self.may_return = False
-        self._session = _session(opening, self._latest_brief, self.canvas.size, flow)
+        self._session = _session(opening, self._latest_brief, self.canvas.size, flow, habits)
         self._send = send
         self._outlet = outlet
-        self._record = _record(opening, settings, self._latest_brief, self.canvas.size)
+        self._record = _record(opening, settings, self._latest_brief, self.canvas.size, habits)
         self._holding = False
         self._still: Picture | None = None  # what is held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
@@ -483,15 +484,18 @@ class Stream:
         )
 
 
-def _record(opening: Open, settings: Settings, brief: Brief, size: tuple[int, int]) -> Record | None:
+def _record(opening: Open, settings: Settings, brief: Brief, size: tuple[int, int], habits: Habits) -> Record | None:
     """The record of a live session's events, if the daemon is set up to keep any."""
     if settings.record_dir is None or opening.pacing != "live":
         return None
-    return Record(settings.record_dir / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.events", brief, size)
+    path = settings.record_dir / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.events"
+    return Record(path, brief, size, habits)
 
 
-def _session(opening: Open, brief: Brief, size: tuple[int, int], flow: str) -> Session | LiveSession:
-    return LiveSession(brief, size) if opening.pacing == "live" else Session(brief, size, flow=flow != "none")
+def _session(opening: Open, brief: Brief, size: tuple[int, int], flow: str, habits: Habits) -> Session | LiveSession:
+    if opening.pacing == "live":
+        return LiveSession(brief, size, habits=habits)
+    return Session(brief, size, flow=flow != "none", habits=habits)
 
 
 def _stage_of(ask: Ask) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from warpaint.engines.base import PaintDone, PaintJob
+from warpaint.engines.base import Habits, PaintDone, PaintJob
 from warpaint.proto.errors import Code
 
 
@@ -185,6 +185,53 @@ class Gated(_Painter):
     def picture(self, job: PaintJob) -> Any:
         colour = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}[job.brief.look or "red"]
         return np.full_like(job.frame.bgr, colour)
+
+
+class Together(Gated):
+    """Paints how many jobs it was given in the call, as a level of gray, as soon as a file is there."""
+
+    looks = ("count", "broken", "stuck")
+    habits = Habits(batches=True)
+    count = 0
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        self.count = len(jobs)
+        return super().paint(jobs, cancelled)
+
+    def picture(self, job: PaintJob) -> Any:
+        if job.brief.look == "broken":
+            raise RuntimeError("out of paint")
+        if job.brief.look == "stuck":
+            time.sleep(10_000.0)
+        return np.full_like(job.frame.bgr, 10 * self.count)
+
+
+class DoesNotBatch(Together):
+    """The same, but for its habits."""
+
+    habits = Habits()
+
+
+class InSquares(Negative):
+    """Wants its crops in squares, and no small holes."""
+
+    habits = Habits(crop_sides=(64, 128), crop_context=16, least_hole=100)
+
+
+class HasNoHabits(Negative):
+    """Cannot say how it wants its work."""
+
+    @property
+    def habits(self) -> Habits:
+        raise RuntimeError("no idea")
+
+
+class Exhausted(_Painter):
+    """Its device has not enough memory."""
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        why = "2 GB are needed, 1 GB is free"
+        return [PaintDone(job.id, job.epoch, None, error=Code.RESOURCE_EXHAUSTED, why=why) for job in jobs]
 
 
 class DoesNotStop(_Painter):

@@ -21,6 +21,9 @@ from warpaint.engines.settings import EngineSettings
 
 from support.easel import brief, hole_job, keyframe, scene
 
+# In the library's own pipelines.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def painter(tiny: Tiny) -> Diffusion:

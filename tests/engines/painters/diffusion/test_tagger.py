@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from support.scenes import noise_texture
 from support.tiny_tagger import TAGS, Tag, make_model, write_tagger
 from warpaint.engines.base import Picture
-from warpaint.engines.painters.diffusion.tagger import Tagger, prompted
+from warpaint.engines.painters.diffusion.tagger import Tagger, prompted, unblocked
 from warpaint.proto.errors import Code, RefusedError
 
 BLUE, RED, CYAN, BLACK, GRAY = (255, 0, 0), (0, 0, 255), (255, 255, 0), (0, 0, 0), (128, 128, 128)
@@ -209,4 +209,4 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     ],
 )
 def test_a_prompt_with_tags(prompt: str, tags: list[str], prefix: str, blocked: tuple[str, ...], whole: str) -> None:
-    assert prompted(prompt, tags, prefix=prefix, blocked=blocked) == whole
+    assert prompted(prompt, unblocked(tags, blocked), prefix=prefix) == whole
