@@ -9,13 +9,14 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 
-from bench import isolation, live, memory, resume, session, steadiness, wire
+from bench import cost, isolation, live, memory, resume, session, steadiness, wire
 
 BENCHES = {
     "wire": wire.run,
     "session": session.run,
     "isolation": isolation.run,
     "memory": memory.run,
+    "cost": cost.run,
     "live": live.run,
     "resume": resume.run,
     "steadiness": steadiness.run,
