@@ -97,9 +97,10 @@ class PaintJob:
     """One picture to paint: a whole keyframe, or a crop around holes.
 
     frame.bgr and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas of `size` (W, H).
-    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes, `canvas` is what is painted so far, and only pixels where `holes` is
-    True will be taken from the result. `seed` is the Brief's, varied if the Brief says so. memory is what the painter
-    gave with the last keyframe. earlier is the wording that is being left, while a changed prompt comes in.
+    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes,
+    `canvas` is what is painted so far, and only pixels where `holes` is True will be taken from the result. `seed` is
+    the Brief's, varied if the Brief says so. memory is what the painter gave with the last keyframe. earlier is the
+    wording that is being left, while a changed prompt comes in.
     """
 
     id: int
@@ -137,10 +138,10 @@ class PaintDone:
 class Habits:
     """How a painter wants its work. A painter may have an attribute `habits` of this; the defaults fit any.
 
-    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be painted
-    in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole, pixels.
-    least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one call, and what
-    one of them takes is then shared by all.
+    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be
+    painted in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
+    pixels. least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one
+    call, and what one of them takes is then shared by all.
     """
 
     crop_sides: tuple[int, ...] = ()
