@@ -36,7 +36,7 @@ PROTO = Path(__file__).parents[2] / "proto"
 SPEC = (PROTO / "SPEC.md").read_text(encoding="utf-8")
 
 LIMITS = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
-# How the tables name a bound. The limits are distinct numbers, so the way back is clear. Small numbers, which bound other
+# How the tables name a bound. The limits are distinct numbers, so the way back is clear. Small ones, which bound other
 # things too, stand in the tables as numbers.
 SMALL = 64
 BOUNDS = {value: name for name, value in LIMITS.items() if value > SMALL} | {-limits.MAX_INTEGER: "-MAX_INTEGER"}

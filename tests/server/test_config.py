@@ -67,7 +67,8 @@ def test_the_engines_part_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_the_engines_part_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "warpaint.toml"
     file.write_text(
-        'model_loras = ["a.safetensors", "b.safetensors"]\n[controlnets]\ncanny = "/models/canny"\nlineart = "lineart"\n'
+        'model_loras = ["a.safetensors", "b.safetensors"]\n'
+        '[controlnets]\ncanny = "/models/canny"\nlineart = "lineart"\n'
     )
     settings = loaded("--config", str(file))
     assert (settings.controlnets, settings.model_loras) == (CONTROLNETS, LORAS)
