@@ -33,18 +33,21 @@ def _own_socket() -> tuple[str, ...]:
     return (default_address(os.environ, os.getuid()),)
 
 
+_CONFIG = SettingsConfigDict(
+    env_prefix=ENVIRONMENT_PREFIX,
+    env_ignore_empty=True,
+    enable_decoding=False,  # a list in the environment is separated by commas
+    extra="forbid",
+    frozen=True,
+    allow_inf_nan=False,
+    validate_default=True,
+)
+
+
 class _DaemonSettings(BaseSettings):
     """What can be set of the daemon itself."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_ignore_empty=True,
-        enable_decoding=False,  # a list in the environment is separated by commas
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_default=True,
-    )
+    model_config = _CONFIG
 
     bind: tuple[str, ...] = Field(
         default_factory=_own_socket,
@@ -154,6 +157,8 @@ class _DaemonSettings(BaseSettings):
 
 class Settings(EngineSettings, _DaemonSettings):
     """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
+
+    model_config = _CONFIG
 
     @property
     def engines(self) -> EngineSettings:

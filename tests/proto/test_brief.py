@@ -211,5 +211,5 @@ def test_a_list_that_cannot_be_is_refused_by_its_field(name: str, items: Any, me
 )
 def test_a_list_has_a_longest_length(name: str, most: int) -> None:
     items = tuple(f"x{number}" for number in range(most + 1))
-    assert len(getattr(Brief(**{name: items[:-1]}), name)) == most
+    assert len(getattr(Brief.model_validate({name: items[:-1]}), name)) == most
     assert complaint(**{name: items}).startswith(f"brief.{name}: Tuple should have at most {most} items")

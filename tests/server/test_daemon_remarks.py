@@ -16,7 +16,12 @@ from warpaint.proto.messages import Close, Notice, Painted, Rekey, Source, Updat
 
 SIZE = (96, 64)
 SOURCE = Source(width=SIZE[0], height=SIZE[1])
-STEADY = {"keyframe_gap_min_s": 1000.0, "keyframe_gap_max_s": 2000.0, "cut_detection": False, "hole_limit": 1.0}
+STEADY: dict[str, Any] = {
+    "keyframe_gap_min_s": 1000.0,
+    "keyframe_gap_max_s": 2000.0,
+    "cut_detection": False,
+    "hole_limit": 1.0,
+}
 PICTURE = np.random.default_rng(1).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
 PACINGS = ["every", "live"]
 

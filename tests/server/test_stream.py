@@ -9,6 +9,7 @@ import pytest
 
 from warpaint.engines.base import PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
+from warpaint.engines.painters.identity import Identity
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.limits import MAX_TEXT
@@ -16,6 +17,8 @@ from warpaint.proto.messages import Dropped, Error, FrameIn, Message, Open, Pain
 from warpaint.server.asks import Encode, MatchAsk
 from warpaint.server.codecs import Encoded, make_encoder
 from warpaint.server.config import Settings
+from warpaint.server.driver import Driver, Opening
+from warpaint.server.engine_room import EngineRoom
 from warpaint.server.line import Outlet
 from warpaint.server.stream import Arrival, Stream
 
@@ -161,3 +164,17 @@ def test_a_complaint_that_is_too_long_for_a_message_is_cut() -> None:
 
 def long(_brief: Brief) -> str:
     return "no " * MAX_TEXT
+
+
+def test_the_driver_gives_a_stream_the_rule_of_its_painter() -> None:
+    """That of `diffusion` needs no models."""
+    room = EngineRoom({"diffusion": Identity(), "identity": Identity()}, {}, paint_timeout_s=1.0)
+    try:
+        driver = Driver(Settings(painters=("diffusion", "identity")), room, lambda _: None, lambda: None)
+        opening = Open(session=0, source=Source(width=64, height=48), brief=Brief(prompt="snow", loras=("ink",)))
+        with pytest.raises(RefusedError, match="holds no LoRA 'ink'; it holds none") as caught:
+            driver._made("key", Opening(opening, 0.0, Outlet()))
+        assert caught.value.code is Code.BAD_BRIEF
+        assert driver._made("key", Opening(opening.model_copy(update={"painter": "identity"}), 0.0, Outlet()))
+    finally:
+        room.close()

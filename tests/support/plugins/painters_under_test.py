@@ -261,8 +261,8 @@ class ShowsItsJob(_Painter):
     def picture(self, job: PaintJob) -> Any:
         canvas, holes = (0 if each is None else each.sum() for each in (job.canvas, job.holes))
         given = (job.id, job.epoch, job.frame.index, job.frame.pts, job.seed, job.origin, job.size, job.memory)
-        given += (job.earlier, job.brief.loras)
-        raise RuntimeError(f"{given} {job.brief.prompt} {job.frame.bgr.sum()} {canvas} {holes}")
+        wording = (job.brief.prompt, job.brief.loras, job.earlier)
+        raise RuntimeError(f"{given} {wording} {job.frame.bgr.sum()} {canvas} {holes}")
 
 
 class ShowsItsProcess(_Painter):
