@@ -170,7 +170,8 @@ class SessionBase:
         return painted_image(result, conversation.opening)
 
     def _update(self, changes: dict[str, Any]) -> Steps[int]:
-        return (yield from self._answered(self._active.update(changes)))
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+        return (yield from self._answered(self._active.update(plain)))
 
     def _rekey(self) -> Steps[int]:
         return (yield from self._answered(self._active.rekey()))

@@ -16,6 +16,9 @@ def add_brief_flags(parser: argparse.ArgumentParser) -> None:
         kind = _plain(field.annotation)
         if get_origin(field.annotation) is Literal:
             group.add_argument(flag, default=None, choices=get_args(field.annotation), help=help_text)
+        elif get_origin(field.annotation) is tuple:
+            listed = f"{help_text}; separated by commas, or the flag repeated"
+            group.add_argument(flag, default=None, action="extend", type=_items, metavar="LIST", help=listed)
         elif kind is bool:
             group.add_argument(flag, default=None, action=argparse.BooleanOptionalAction, help=help_text)
         else:
@@ -25,7 +28,7 @@ def add_brief_flags(parser: argparse.ArgumentParser) -> None:
 def brief_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of the Brief that were given."""
     given = {name: getattr(arguments, name) for name in Brief.model_fields}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: _frozen(value) for name, value in given.items() if value is not None}
 
 
 def _plain(annotation: Any) -> type:
@@ -35,5 +38,16 @@ def _plain(annotation: Any) -> type:
     return annotation if isinstance(annotation, type) else str
 
 
+def _items(text: str) -> list[str]:
+    """The items of a list, separated by commas; of an empty text, none."""
+    return [each.strip() for each in text.split(",")] if text else []
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _shown(default: Any) -> str:
-    return f"{default:.3g}" if isinstance(default, float) else str(default)
+    if isinstance(default, float):
+        return f"{default:.3g}"
+    return (",".join(default) or "none") if isinstance(default, tuple) else str(default)

@@ -80,7 +80,12 @@ def load_painter(name: str, settings: EngineSettings = DEFAULTS) -> Painter:
 def brief_rule(painter: str, settings: EngineSettings) -> BriefRule:
     """What tells a Brief that this painter cannot follow, so that it is refused before it gets there."""
     rule = BRIEF_RULES.get(painter)
-    return (lambda _brief: "") if rule is None else rule(settings)
+    return any_brief if rule is None else rule(settings)
+
+
+def any_brief(_brief: Brief) -> str:
+    """The rule of a painter that has none: it follows what it can, and passes over the rest."""
+    return ""
 
 
 def _are_names(looks: object) -> bool:

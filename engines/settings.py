@@ -11,25 +11,26 @@ ControlKind = Literal["canny", "lineart"]
 
 
 class EngineSettings(BaseModel):
-    """The engines' part of the daemon's settings, under the same names; a painter in a process of its own gets it whole."""
+    """The engines' part of the daemon's settings, under the same names. A painter's process gets it whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
     model: str | None = Field(
         None,
         min_length=1,
-        description="Painter diffusion: the Stable Diffusion model. A diffusers folder, a .safetensors or .ckpt file, or "
-        "the id of a model on the hub, which is asked for it. Needed if the painter is to be held.",
+        description="Painter diffusion: the Stable Diffusion model. A diffusers folder, a .safetensors or .ckpt file, "
+        "or the id of a model on the hub, which is asked for it. Needed if the painter is to be held.",
     )
     inpaint_model: str | None = Field(
         None,
         min_length=1,
-        description="Painter diffusion: an inpainting model for the holes, as `model`. None: the model paints them too.",
+        description="Painter diffusion: an inpainting model for the holes, as `model`. None: the model paints them "
+        "too.",
     )
     model_configuration: Path | None = Field(
         None,
-        description="Painter diffusion: folder with the configuration of models in single files. None: Stable Diffusion "
-        "1.x, which comes with Warpaint.",
+        description="Painter diffusion: folder with the configuration of models in single files. None: Stable "
+        "Diffusion 1.x, which comes with Warpaint.",
     )
     taesd: Path | None = Field(
         None, description="Painter diffusion: folder of a tiny autoencoder (TAESD) for sessions that want vae = tiny."
@@ -64,8 +65,8 @@ class EngineSettings(BaseModel):
     )
     least_hole: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
         64,
-        description="Painter diffusion: holes of fewer pixels than this are filled cheaply, not painted. A latent pixel "
-        "is 8x8: the model can draw nothing smaller.",
+        description="Painter diffusion: holes of fewer pixels than this are filled cheaply, not painted. A latent "
+        "pixel is 8x8: the model can draw nothing smaller.",
     )
 
     @field_validator("model_loras", "embeddings", mode="before")

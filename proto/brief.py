@@ -99,8 +99,8 @@ class Brief(BaseModel):
         (),
         max_length=MAX_CONTROLS,
         strict=False,
-        description="ControlNets of the daemon's that hold the painting to the picture's shapes, each KIND, KIND:WEIGHT or "
-        "KIND:WEIGHT:START:END, the last two being shares of the steps.",
+        description="ControlNets of the daemon's that hold the painting to the picture's shapes, each KIND, "
+        "KIND:WEIGHT or KIND:WEIGHT:START:END, the last two being shares of the steps.",
     )
     vae: Literal["full", "tiny"] = Field(
         "full", description="What turns pictures into latents and back; tiny: in a tenth of the time, a little softer."
@@ -125,7 +125,8 @@ class Brief(BaseModel):
     )
     tag_threshold: Share = Field(
         0.0,
-        description="Probability from which what the daemon's tagger sees in a keyframe joins the prompt; 0: nothing does.",
+        description="Probability from which what the daemon's tagger sees in a keyframe joins the prompt; 0: nothing "
+        "does.",
     )
     tag_prefix: str = Field("", max_length=MAX_TEXT, description="What the prompt begins with where tags join it.")
     tag_block: tuple[Listed, ...] = Field(

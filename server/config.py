@@ -24,6 +24,8 @@ from ..engines.settings import EngineSettings
 from ..proto.address import default_address, is_local
 from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
 
+# Flags that a list has besides: who holds one painter writes `--painter`, as one does to choose it.
+OTHER_FLAGS = {"painters": "painter", "flows": "flow"}
 ENVIRONMENT_PREFIX = "WARPAINT_"
 
 
@@ -31,18 +33,21 @@ def _own_socket() -> tuple[str, ...]:
     return (default_address(os.environ, os.getuid()),)
 
 
+_CONFIG = SettingsConfigDict(
+    env_prefix=ENVIRONMENT_PREFIX,
+    env_ignore_empty=True,
+    enable_decoding=False,  # a list in the environment is separated by commas
+    extra="forbid",
+    frozen=True,
+    allow_inf_nan=False,
+    validate_default=True,
+)
+
+
 class _DaemonSettings(BaseSettings):
     """What can be set of the daemon itself."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_ignore_empty=True,
-        enable_decoding=False,  # a list in the environment is separated by commas
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_default=True,
-    )
+    model_config = _CONFIG
 
     bind: tuple[str, ...] = Field(
         default_factory=_own_socket,
@@ -53,8 +58,8 @@ class _DaemonSettings(BaseSettings):
     painters: tuple[str, ...] = Field(
         ("filters", "identity"),
         min_length=1,
-        description="Painters to hold: filters, diffusion, identity, the name of another package's entry point, or module:Class. "
-        "The first is the default.",
+        description="Painters to hold: filters, diffusion, identity, the name of another package's entry point, or "
+        "module:Class. The first is the default.",
     )
     flows: tuple[str, ...] = Field(
         ("dis", "none"),
@@ -153,6 +158,8 @@ class _DaemonSettings(BaseSettings):
 class Settings(EngineSettings, _DaemonSettings):
     """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
 
+    model_config = _CONFIG
+
     @property
     def engines(self) -> EngineSettings:
         """The engines' part."""
@@ -174,7 +181,7 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
     Raises ValidationError, SettingsError, OSError, or ValueError for a file that is not TOML.
     """
     flags = CliSettingsSource[argparse.ArgumentParser](
-        Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True
+        Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True, cli_shortcuts=OTHER_FLAGS
     )
     path = own.parse_args(arguments).config
     if path is not None and not Path(path).is_file():

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 
 from ..engines.base import NO_HABITS, Habits, PaintDone, Painter, PaintJob
 from ..proto.errors import Code
+from ..proto.limits import MAX_HEADER_BYTES, MAX_NAME, MAX_TAGS
+
+# Bytes of the tags of one result: beside them all else of a header has room.
+MAX_TAGS_BYTES = MAX_HEADER_BYTES // 2
 
 T = TypeVar("T", bound=np.generic)
 
@@ -46,7 +51,12 @@ def failed(jobs: Sequence[PaintJob], code: Code, why: str) -> list[PaintDone]:
 
 
 def _failed(job: PaintJob, code: Code, why: str) -> PaintDone:
-    return PaintDone(job.id, job.epoch, None, error=code, why=why)
+    return PaintDone(job.id, job.epoch, None, error=code, why=_sayable(why))
+
+
+def _sayable(text: str) -> str:
+    """The text, with half surrogate pairs spelled out: UTF-8 cannot write them, and no message can hold them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _kind(value: object) -> str:
@@ -75,6 +85,15 @@ def _checked(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
     if not isinstance(done.memory, bytes | None):
         got = type(done.memory).__name__
         return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave a memory of {got}, not bytes")
+    if done.note is not None and not _is_note(done.note):
+        got = f"the note {done.note!r:.200}"
+        return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not a Code and a sentence")
+    if not _are_tags(done.tags):
+        got = f"the tags {done.tags!r:.200}"
+        why = f"the painter {name!r} gave {got}, not a tuple of texts of 1 to {MAX_NAME} characters"
+        return _failed(job, Code.PAINTER_FAILED, why)
+    note = None if done.note is None else (done.note[0], _sayable(done.note[1]))
+    done = replace(done, tags=_fitting(done.tags[:MAX_TAGS]), note=note)
     if done.error is not None:
         return _checked_error(name, job, done)
     expected = job.frame.bgr.shape
@@ -85,8 +104,26 @@ def _checked(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
     return done
 
 
+def _is_note(note: object) -> bool:
+    return isinstance(note, tuple) and len(note) == 2 and note[0] in tuple(Code) and isinstance(note[1], str)
+
+
+def _are_tags(tags: object) -> bool:
+    return isinstance(tags, tuple) and all(map(_is_tag, tags))
+
+
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and 0 < len(tag) <= MAX_NAME and _sayable(tag) == tag
+
+
+def _fitting(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of the tags, as many as fit into a header."""
+    sizes = accumulate(len(tag.encode()) for tag in tags)
+    return tuple(tag for tag, size in zip(tags, sizes, strict=True) if size <= MAX_TAGS_BYTES)
+
+
 def _checked_error(name: str, job: PaintJob, done: PaintDone) -> PaintDone:
     if done.error not in tuple(Code) or not isinstance(done.why, str):
         got = f"the error {done.error!r:.60}, {done.why!r:.200}"
         return _failed(job, Code.PAINTER_FAILED, f"the painter {name!r} gave {got}, not a Code and a sentence")
-    return done
+    return replace(done, why=_sayable(done.why))

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from .. import __version__
+from ..engines.registry import brief_rule
 from ..proto.errors import RETRY, Code, ProtocolError, RefusedError, WarpaintError
 from ..proto.limits import MAX_STATUS_SESSIONS
 from ..proto.messages import (
@@ -378,8 +379,10 @@ class Driver:
         def send(message: Message, payloads: Sequence[Any]) -> None:
             self._reply(Reply(key, message, payloads))
 
-        habits = containment.habits(held)
-        stream = Stream(opening.message, self._settings, held.looks, flow, send, opening.outlet, habits)
+        habits, rule = containment.habits(held), brief_rule(painter, self._settings.engines)
+        stream = Stream(
+            opening.message, self._settings, held.looks, flow, send, opening.outlet, habits=habits, rule=rule
+        )
         return Lane(key, stream, painter, opening.linger_s)
 
     def _check_engines(self, painter: str, flow: str) -> None:

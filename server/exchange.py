@@ -9,7 +9,7 @@ their own: an engine may keep what it was given for as long as it likes.
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Frame, PaintDone, PaintJob
+from ..engines.base import Frame, PaintDone, PaintJob, Wording
 from ..proto.brief import Brief
 from ..proto.errors import Code
 
@@ -131,6 +131,7 @@ def _laid_job(tray: Tray, job: PaintJob) -> dict[str, Any]:
         "canvas": None if job.canvas is None else _laid_array(tray, job.canvas),
         "holes": None if job.holes is None else _laid_array(tray, job.holes),
         "memory": _laid_bytes(tray, job.memory),
+        "earlier": None if job.earlier is None else asdict(job.earlier),
     }
 
 
@@ -151,6 +152,7 @@ def _taken_job(tray: Tray, plain: dict[str, Any]) -> PaintJob:
         canvas=None if plain["canvas"] is None else _taken_array(tray, plain["canvas"], np.uint8),
         holes=None if plain["holes"] is None else _taken_array(tray, plain["holes"], np.bool_),
         memory=_taken_bytes(tray, plain["memory"]),
+        earlier=None if plain["earlier"] is None else Wording(**plain["earlier"]),
     )
 
 
@@ -162,6 +164,8 @@ def laid_done(tray: Tray, done: Sequence[PaintDone]) -> list[dict[str, Any]]:
             "memory": _laid_bytes(tray, each.memory),
             "error": None if each.error is None else str(each.error),
             "why": each.why,
+            "tags": each.tags,
+            "note": each.note,
         }
         for each in done
     ]
@@ -174,11 +178,12 @@ def taken_done(tray: Tray, jobs: Sequence[PaintJob], plain: Sequence[dict[str, A
 
 def _taken_done(tray: Tray, job: PaintJob, plain: dict[str, Any]) -> PaintDone:
     memory = _taken_bytes(tray, plain["memory"])
+    tags, note = tuple(plain["tags"]), None if plain["note"] is None else (Code(plain["note"][0]), plain["note"][1])
     if plain["error"] is not None:
-        return PaintDone(job.id, job.epoch, None, memory, Code(plain["error"]), plain["why"])
+        return PaintDone(job.id, job.epoch, None, memory, Code(plain["error"]), plain["why"], tags, note)
     image = np.empty(job.frame.bgr.shape, np.uint8)
     tray.read_into(image, plain["image"])
-    return PaintDone(job.id, job.epoch, image, memory)
+    return PaintDone(job.id, job.epoch, image, memory, tags=tags, note=note)
 
 
 def _laid_array(tray: Tray, array: NDArray[Any]) -> dict[str, Any]:

@@ -26,7 +26,19 @@ from .state import Leaving, Progress, Reference, References
 # Fields of the Brief that change what is painted; the others change only how it moves.
 PROMPT_FIELDS = frozenset({"prompt", "negative_prompt"})
 PAINTED_FIELDS = PROMPT_FIELDS | {
-    *("look", "strength", "seed", "vary_seed", "steps", "guidance", "scheduler", "loras", "controls", "vae", "clip_skip"),
+    *(
+        "look",
+        "strength",
+        "seed",
+        "vary_seed",
+        "steps",
+        "guidance",
+        "scheduler",
+        "loras",
+        "controls",
+        "vae",
+        "clip_skip",
+    ),
     *("tag_threshold", "tag_prefix", "tag_block"),
 }
 # Flows that are carried along as guesses are kept on a grid so many times coarser: a guess need not be fine.

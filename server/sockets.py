@@ -16,9 +16,9 @@ RECEIVE_HIGH_WATER = 64
 SOCKET_BUFFER = 4 * 1024 * 1024
 # Parts from this size up are sent without a copy: below, keeping track costs more than copying.
 COPY_BELOW = 64 * 1024
-# From so many probes that the other end of a tcp connection does not answer, it is lost. The kernel asks, not ZeroMQ: its
-# own heartbeat (HEARTBEAT_IVL) ends the process (`Assertion failed: !_io_error`) where a connection breaks while more
-# waits to be read than RECEIVE_HIGH_WATER. An ipc connection needs neither.
+# From so many probes that the other end of a tcp connection does not answer, it is lost. The kernel asks, not ZeroMQ:
+# its own heartbeat (HEARTBEAT_IVL) ends the process (`Assertion failed: !_io_error`) where a connection breaks while
+# more waits to be read than RECEIVE_HIGH_WATER. An ipc connection needs neither.
 LOST_PROBES = 3
 # How long what is left to say may take to reach the clients when the daemon ends, milliseconds.
 LINGER_MS = 2_000

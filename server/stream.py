@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from ..engines.base import NO_HABITS, Frame, Habits, PaintDone, PaintJob, Picture
+from ..engines.registry import BriefRule, any_brief
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
 from ..proto.limits import MAX_REQUESTS, MAX_TEXT
@@ -44,6 +45,7 @@ from .config import Settings
 from .line import Outlet
 from .live import LiveSession
 from .recording import Record
+from .remarks import Remarks
 from .results import painted
 from .session import Session
 from .state import State
@@ -89,7 +91,8 @@ Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    looks, habits: of its painter. outlet: how many results are on the way to the client.
+    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. outlet: how many results are on the way to
+    the client.
     """
 
     def __init__(
@@ -100,7 +103,9 @@ class Stream:
         flow: str,
         send: Send,
         outlet: Outlet,
+        *,
         habits: Habits = NO_HABITS,
+        rule: BriefRule = any_brief,
     ) -> None:
         if opening.pacing == "live" and flow == "none":
             raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
@@ -109,6 +114,7 @@ class Stream:
         self.opening = opening
         self.canvas = plan(source.width, source.height, source.rotation, max_pixels)
         self.looks = tuple(looks)
+        self._rule = rule
         self.inbox: deque[Item] = deque()
         self.ended = False
         self.flow = flow
@@ -131,6 +137,7 @@ class Stream:
         self._unshown: deque[tuple[int, int]] = deque(maxlen=MAX_UNSHOWN)  # requests, and the epochs that show them
         self._keyframe_wanted = False
         self._accounts = Accounts()
+        self._remarks = Remarks()
         self.serving: Serving | None = None
 
     def opened(self, token: str, painter: str, credit: int, linger_s: float, server: str) -> Opened:
@@ -208,11 +215,14 @@ class Stream:
             self._drop(index, "queue", Code.CANCELLED)
 
     def _followed(self, brief: Brief) -> Brief:
+        """The Brief as the painter follows it. Raises RefusedError if it cannot."""
         if brief.look is None:
-            return brief.changed({"look": self.looks[0]})
+            brief = brief.changed({"look": self.looks[0]})
         if brief.look not in self.looks:
             known = ", ".join(self.looks)
             raise RefusedError(Code.BAD_BRIEF, f"brief.look: this painter has no look {brief.look!r}; it has {known}")
+        if complaint := self._rule(brief):
+            raise RefusedError(Code.BAD_BRIEF, complaint[:MAX_TEXT])
         return brief
 
     # What is done
@@ -353,10 +363,14 @@ class Stream:
                 return outputs
             with stages.stage("encode_features" if isinstance(ask, Encode) else _stage_of(ask)):
                 answer = yield ask
+            if isinstance(ask, PaintAsk):
+                self._take_remarks(ask.jobs, answer)
 
     # What goes out
 
     def _deliver(self, output: Output, stages: Stages) -> None:
+        if output.keyframe:
+            self._remarks.shown()
         if self.live and self._outlet.waiting >= ON_THE_WAY:
             self._drop(output.index, "send", Code.SLOW_READER)
             return
@@ -375,7 +389,7 @@ class Stream:
         delay_ms = (time.monotonic() - arrival.at) * 1e3
         times = {"delay_ms": delay_ms, "stages_ms": {name: round(ms, 3) for name, ms in stages.ms.items()}}
         self._tally(output, stages, delay_ms)
-        self._send(message.model_copy(update=times), payloads)
+        self._send(message.model_copy(update=times | {"tags": self._remarks.tags_shown()}), payloads)
         while self._unshown and self._unshown[0][1] <= output.epoch:
             request, epoch = self._unshown.popleft()
             shown = Updated(session=self.opening.session, request=request, epoch=epoch, shown_at=output.index)
@@ -408,6 +422,10 @@ class Stream:
     def _notice(self, code: Code, message: str) -> None:
         self._send(Notice(session=self.opening.session, code=code, message=message[:MAX_TEXT]), ())
 
+    def _take_remarks(self, jobs: Sequence[PaintJob], done: Sequence[PaintDone]) -> None:
+        for code, sentence in self._remarks.taken(jobs, done):
+            self._notice(code, sentence)
+
     # What is painted beside a live film
 
     def take_jobs(self) -> list[PaintAsk]:
@@ -423,6 +441,7 @@ class Stream:
         if self._session.adopt(done):
             self._accounts.counts["keyframes"] += jobs[0].holes is None
             self._accounts.counts["painted_pixels"] += sum(each.frame.bgr[..., 0].size for each in jobs)
+            self._take_remarks(jobs, done)
         for each in done:
             if each.error not in (None, Code.CANCELLED):
                 self._notice(each.error or Code.PAINTER_FAILED, each.why)

@@ -13,7 +13,7 @@ from typing import Any
 
 from warpaint.proto.address import default_address
 from warpaint.proto.brief import Brief
-from warpaint.server.config import ENVIRONMENT_PREFIX, Settings
+from warpaint.server.config import ENVIRONMENT_PREFIX, OTHER_FLAGS, Settings
 
 FILE = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -52,8 +52,9 @@ def brief_table() -> str:
 
 
 def flags(name: str, schema: dict[str, Any]) -> str:
-    """The flag of that name; what is on or off has a second one, for off."""
-    names = (name, f"no_{name}") if schema.get("type") == "boolean" else (name,)
+    """The flag of that name; what is on or off has a second one, for off, and some lists one for a single item."""
+    names = [name, f"no_{name}"] if schema.get("type") == "boolean" else [name]
+    names += [OTHER_FLAGS[name]] if name in OTHER_FLAGS else []
     return ", ".join("`--" + each.replace("_", "-") + "`" for each in names)
 
 
@@ -81,14 +82,26 @@ def allowed(schema: dict[str, Any]) -> str:
     if schema["type"] == "boolean":
         return "`true`, `false`"
     if schema["type"] == "array":
-        return f"a list, {schema['minItems']} or more"
+        return allowed_items(schema)
+    if schema["type"] == "object":
+        kinds = ", ".join(f"`{each}`" for each in schema["propertyNames"]["enum"])
+        return f"{allowed(schema['additionalProperties'])} for each of {kinds}"
     if schema.get("format") == "path":
-        return "a folder"
+        return "a path"
     if schema["type"] == "string":
-        return f"{schema.get('minLength', 0)} to {schema['maxLength']} characters"
+        return (
+            f"{schema.get('minLength', 0)} to {schema['maxLength']} characters" if "maxLength" in schema else "a text"
+        )
     kind = "integer, " if schema["type"] == "integer" else ""
     low = f"above {schema['exclusiveMinimum']:g}, up" if "exclusiveMinimum" in schema else f"{schema['minimum']:g}"
     return f"{kind}{low} to {int(schema['maximum'])}"
+
+
+def allowed_items(schema: dict[str, Any]) -> str:
+    """What a JSON Schema of a list allows, in words."""
+    least, most, each = schema.get("minItems", 0), schema.get("maxItems"), allowed(schema["items"])
+    count = f"{least} or more" if most is None else f"{least} to {most}"
+    return f"a list, {count}" + ("" if each == "a text" else f", each {each}")
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

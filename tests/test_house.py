@@ -205,7 +205,9 @@ def test_heavy_packages_are_imported_by_a_backend_that_is_asked_for() -> None:
     while True:  # and by whatever always loads one of these
         modules_of_heavy = set(map(module_of, heavy))
         loads = {
-            file for file in sources() if any(each.module in modules_of_heavy and not each.lazy for each in imports(file))
+            file
+            for file in sources()
+            if any(each.module in modules_of_heavy and not each.lazy for each in imports(file))
         }
         if loads <= heavy:
             break

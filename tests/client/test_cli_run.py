@@ -18,7 +18,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from support.daemon import Daemon
+from support.daemon import Daemon, daemon
 from warpaint.client.painting import Client
 
 WARPAINT = Path(sys.executable).with_name("warpaint")
@@ -569,3 +569,13 @@ def test_a_daemon_that_cannot_be_started_is_told(clip: Path, tmp_path: Path, env
     said = refused(clip, tmp_path / "out.mp4", env=environment | {"WARPAINT_PAINTERS": "nobody"})
     assert "could not be started" in said
     assert "nobody" in said
+
+
+def test_a_notice_is_told_once(clip: Path, tmp_path: Path) -> None:
+    """Each keyframe of a prompt that is too long has the same to say."""
+    keyframes_alone = ("--flow", "none", "--prompt", "a harbour")
+    with daemon(tmp_path, "--painter", "painters_under_test:Remarks") as running:
+        said = painted(clip, tmp_path / "out.mp4", *keyframes_alone, daemon=running)
+    assert said.count("prompt_cut: 'a harbour' is too long") == 1
+    [keyframes] = re.findall(r"keyframes (\d+)", said)
+    assert int(keyframes) > 1

@@ -207,9 +207,22 @@ def test_a_rekey_is_a_keyframe(client: Client, frames: list[NDArray[np.uint8]]) 
     assert [each.info.painted_pixels for each in (first, second, third)] == [canvas, 0, canvas]
 
 
+def test_a_list_may_be_a_list_or_a_tuple(client: Client, frames: list[NDArray[np.uint8]]) -> None:
+    with client.session(look="poster", loras=["ink"], tag_block=("text",)) as session:
+        painted_one(session, frames[0], 0)
+        assert session.brief.loras == ("ink",)
+        for loras in ([], ["ink:0.5", "lcm"], ("lcm",)):
+            session.update(loras=loras)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"look": "nonsense"}, "poster"), ({"strength": 2.0}, "less than or equal to 1"), ({"colour": "red"}, "colour")],
+    [
+        ({"look": "nonsense"}, "poster"),
+        ({"strength": 2.0}, "less than or equal to 1"),
+        ({"colour": "red"}, "colour"),
+        ({"loras": ["ink:much"]}, "is not NAME or NAME:WEIGHT"),
+    ],
 )
 def test_a_wrong_update_is_refused_and_nothing_else_happens(
     client: Client, frames: list[NDArray[np.uint8]], changes: dict[str, Any], told: str

@@ -14,7 +14,14 @@ import msgpack
 
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import RETRY, Code
-from warpaint.proto.limits import MAX_HEADER_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_TEXT
+from warpaint.proto.limits import (
+    MAX_HEADER_BYTES,
+    MAX_LORAS,
+    MAX_NESTING,
+    MAX_PAYLOAD_BYTES,
+    MAX_PAYLOADS,
+    MAX_TEXT,
+)
 from warpaint.proto.messages import (
     Ack,
     AskStatus,
@@ -103,6 +110,7 @@ def _client_messages() -> list[tuple[Any, ...]]:
         ("frame-negative-pts", FrameIn(session=1, index=2**53 - 1, pts=-(2**53 - 1)), PICTURE),
         ("update-minimal", Update(session=1, request=1, changes={})),
         ("update-full", Update(session=1, request=2, changes={"look": "pencil", "seed": 7, "strength": 0.5})),
+        ("update-lists", Update(session=1, request=2, changes={"loras": ("lcm:1", "ink:0.5"), "tag_block": ()})),
         ("rekey", Rekey(session=1, request=3)),
         ("hold", Hold(session=1, request=4, on=True)),
         ("request_keyframe", RequestKeyframe(session=1)),
@@ -140,6 +148,20 @@ def _full_open() -> Open:
             strength=0.5,
             seed=7,
             vary_seed=True,
+            steps=8,
+            guidance=1.5,
+            scheduler="lcm",
+            loras=("lcm", "ink:0.5", "grain:-0.25"),
+            controls=("canny", "lineart:0.75:0:0.5"),
+            vae="tiny",
+            clip_skip=1,
+            prompt_fade_s=2.0,
+            keyframe_start="warped",
+            attend_last=True,
+            colour_lock_s=30.0,
+            tag_threshold=0.5,
+            tag_prefix="an etching of",
+            tag_block=("text", "watermark"),
             keyframe_threshold=40.0,
             keyframe_gap_min_s=0.5,
             keyframe_gap_max_s=5.0,
@@ -174,6 +196,7 @@ def _server_messages() -> list[tuple[Any, ...]]:
             ),
         ),
         ("notice", Notice(session=1, code=Code.PAINTER_FAILED, message="the painter 'filters' failed")),
+        ("notice-prompt-cut", Notice(session=1, code=Code.PROMPT_CUT, message="the prompt has 99 tokens")),
         ("painted-minimal", _painted(Provenance.PAINTED), PAINTED_PICTURE),
         ("painted-full", _full_painted(), PAINTED_PICTURE, FLOW, CONFIDENCE, HOPS, HOLES),
         ("painted-filled", _painted(Provenance.FILLED), PAINTED_PICTURE),
@@ -238,6 +261,7 @@ def _full_painted() -> Painted:
         holes=0.25,
         painted_pixels=2,
         confidence=0.5,
+        tags=("harbour", "snow"),
         delay_ms=12.5,
         stages_ms={"match": 8.0, "paint": 2.5},
     )
@@ -391,6 +415,8 @@ def _fields_refused() -> list[Vector]:
         _refused("text-binary", Code.INVALID_FIELD, _open(client=b"example")),
         _refused("changes-not-a-map", Code.INVALID_FIELD, {**update, "changes": [["seed", 7]]}),
         _refused("changes-with-a-list", Code.INVALID_FIELD, {**update, "changes": {"seed": [7]}}),
+        _refused("changes-with-a-list-of-lists", Code.INVALID_FIELD, {**update, "changes": {"loras": [["ink", 0.5]]}}),
+        _refused("changes-with-a-map", Code.INVALID_FIELD, {**update, "changes": {"loras": {"ink": 0.5}}}),
         _refused("changes-nan", Code.INVALID_FIELD, {**update, "changes": {"strength": float("nan")}}),
     ]
 
@@ -427,6 +453,34 @@ def _briefs_refused() -> list[Vector]:
         _refused("brief-float-for-integer", Code.INVALID_FIELD, _open(brief={"seed": 7.0})),
         _refused("brief-gaps-out-of-order", Code.INVALID_FIELD, _open(brief=gaps)),
         _invalid("brief-prompt-too-long", Code.INVALID_FIELD, prompt),
+        *(
+            _refused(f"brief-{name}", Code.INVALID_FIELD, _open(brief={field: value}))
+            for name, field, value in _lists_refused()
+        ),
+    ]
+
+
+def _lists_refused() -> list[tuple[str, str, Any]]:
+    return [
+        ("loras-text", "loras", "ink:0.5"),
+        ("loras-nil", "loras", None),
+        ("loras-of-numbers", "loras", [1]),
+        ("loras-too-many", "loras", [f"ink-{number}" for number in range(MAX_LORAS + 1)]),
+        ("lora-empty", "loras", [""]),
+        ("lora-without-name", "loras", [":0.5"]),
+        ("lora-without-weight", "loras", ["ink:"]),
+        ("lora-with-a-word-for-weight", "loras", ["ink:much"]),
+        ("lora-with-two-weights", "loras", ["ink:0.5:1"]),
+        ("lora-too-heavy", "loras", ["ink:4.5"]),
+        ("lora-of-weight-nan", "loras", ["ink:nan"]),
+        ("lora-twice", "loras", ["ink:0.5", "lcm", "ink:1"]),
+        ("controls-too-many", "controls", ["canny", "lineart", "depth", "pose", "tile"]),
+        ("control-without-its-end", "controls", ["canny:1:0"]),
+        ("control-that-ends-as-it-starts", "controls", ["canny:1:0.5:0.5"]),
+        ("control-past-the-last-step", "controls", ["canny:1:0:1.5"]),
+        ("control-twice", "controls", ["canny:0.5:0:0.5", "canny:0.5:0.5:1"]),
+        ("scheduler-unknown", "scheduler", "heun"),
+        ("blocked-tag-empty", "tag_block", ["text", ""]),
     ]
 
 

@@ -23,12 +23,12 @@ from warpaint.proto.messages import (
     Part,
     Pixels,
     Result,
-    Scalar,
     SessionStatus,
     Source,
     ToClient,
     ToServer,
     Totals,
+    Value,
 )
 from warpaint.proto.pixels import layout
 
@@ -36,8 +36,10 @@ PROTO = Path(__file__).parents[2] / "proto"
 SPEC = (PROTO / "SPEC.md").read_text(encoding="utf-8")
 
 LIMITS = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
-# How the tables name a bound. The limits are distinct numbers, so the way back is clear.
-BOUNDS = {value: name for name, value in LIMITS.items()} | {-limits.MAX_INTEGER: "-MAX_INTEGER"}
+# How the tables name a bound. The limits are distinct numbers, so the way back is clear. Small ones, which bound other
+# things too, stand in the tables as numbers.
+SMALL = 64
+BOUNDS = {value: name for name, value in LIMITS.items() if value > SMALL} | {-limits.MAX_INTEGER: "-MAX_INTEGER"}
 MESSAGES: list[type[BaseModel]] = [model for union in (ToServer, ToClient) for model in get_args(get_args(union)[0])]
 PARTS: list[type[BaseModel]] = [Source, Result, Colour, Brief, Part, Totals, EngineStatus, SessionStatus]
 
@@ -76,8 +78,8 @@ def described(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return described(arguments[0], [*arguments[1:], *metadata])
-    if annotation == Scalar:
-        return "text, boolean, integer, number or nil", "numbers finite"
+    if annotation == Value:
+        return "text, boolean, integer, number, list of text or nil", "numbers finite"
     if origin in (types.UnionType, Union):
         kind, allowed = described(next(each for each in arguments if each is not types.NoneType), metadata)
         return f"{kind} or nil", allowed

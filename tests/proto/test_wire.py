@@ -32,10 +32,10 @@ from warpaint.proto.messages import (
     Part,
     Ping,
     Provenance,
-    Scalar,
     Source,
     Status,
     Update,
+    Value,
 )
 from warpaint.proto.wire import pack, to_client, to_server
 
@@ -120,7 +120,7 @@ def test_payloads_are_not_copied() -> None:
 
 def test_a_header_past_its_limit_is_not_sent() -> None:
     text = "\N{LATIN SMALL LETTER O WITH DIAERESIS}" * 4_096
-    changes: dict[str, Scalar] = {f"key{number}": text for number in range(9)}
+    changes: dict[str, Value] = {f"key{number}": text for number in range(9)}
     with pytest.raises(TooLarge, match=f"of at most {MAX_HEADER_BYTES}"):
         pack(Update(session=1, request=1, changes=changes))
 

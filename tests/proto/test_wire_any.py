@@ -85,7 +85,8 @@ def plain_values(annotation: type, metadata: list[Any]) -> st.SearchStrategy[Any
 def sizes(metadata: list[Any]) -> dict[str, Any]:
     """What lists and dictionaries are bounded by, in Hypothesis's words. A few are as good as many."""
     length = next((each for each in metadata if hasattr(each, "max_length")), None)
-    return {"max_size": 4} if length is None else {"min_size": length.min_length, "max_size": min(4, length.max_length)}
+    least, most = getattr(length, "min_length", 0), getattr(length, "max_length", 4)
+    return {"min_size": least, "max_size": min(4, most)}
 
 
 def payloads_of(message: Message) -> list[bytes]:

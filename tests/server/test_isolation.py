@@ -18,11 +18,12 @@ import pytest
 
 from support.clips import frames
 from support.daemon import PLUGINS, Wire, daemon
-from warpaint.engines.base import Frame, PaintDone, Painter, PaintJob, Picture
+from warpaint.engines.base import Frame, Habits, PaintDone, Painter, PaintJob, Picture, Wording
 from warpaint.engines.painters.identity import Identity
 from warpaint.engines.registry import load_painter
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
+from warpaint.proto.limits import MAX_TAGS
 from warpaint.proto.messages import Painted, Source
 from warpaint.server import containment, isolation
 from warpaint.server.asks import PaintAsk
@@ -133,17 +134,61 @@ def test_filters_paint_the_same_bits_as_in_a_thread(look: str) -> None:
     "name",
     [
         *("ShowsItsJob", "Raises", "WrongShape", "Floats", "NotNumbers", "Nothing", "WritesIntoInput", "SaysTooMuch"),
-        *("MakesUpAnError", "OfAnotherJob", "Exits", "MemoryOfText", "SaysHalfALetter"),
+        *("MakesUpAnError", "OfAnotherJob", "Exits", "MemoryOfText", "SaysHalfALetter", "TagsInAList", "TagsOfNumbers"),
+        *("TagTooLong", "TagOfHalfALetter", "NoteWithoutCode", "NoteOfAMadeUpCode"),
     ],
 )
 def test_what_goes_wrong_is_said_in_the_same_words_as_in_a_thread(name: str) -> None:
     fields: dict[str, Any] = {"origin": (3, 4), "size": (99, 98), "seed": 2**53 - 1, "memory": b"\x00\xff"}
     fields |= {"canvas": picture(8)[::-1], "holes": picture(9)[..., 0] > 99, "brief": Brief(prompt="ü" * 4096)}
+    fields |= {"earlier": Wording("a harbour", "ü" * 4096, 0.1)}
     jobs = [job(picture(7, (64, 32))[::2, ::2], 3, **fields), job(number=4)]
     here = containment.paint(f"painters_under_test:{name}", load_painter(f"painters_under_test:{name}"), jobs, never)
     with painter(name) as there:
         assert paint(there, *jobs) == here
     assert {each.error for each in here} == {Code.PAINTER_FAILED}
+
+
+@pytest.mark.parametrize("name", ["Remarks", "TellsOfItsFailure", "ManyTags", "LongTags"])
+def test_what_a_painter_says_beside_its_pictures_is_the_same_as_in_a_thread(name: str) -> None:
+    holes = np.ones((16, 32), np.bool_)
+    jobs = [job(), job(number=1, brief=Brief(prompt="too long")), job(number=2, canvas=picture(2), holes=holes)]
+    here = paint(load_painter(f"painters_under_test:{name}"), *jobs)
+    with painter(name) as there:
+        for one, other in zip(here, paint(there, *jobs), strict=True):
+            assert (one.error, one.why, one.tags, one.note) == (other.error, other.why, other.tags, other.note)
+            assert isinstance(other.tags, tuple)
+
+
+def test_what_a_painter_says_beside_its_pictures() -> None:
+    holes = np.ones((16, 32), np.bool_)
+    jobs = [job(), job(number=1, brief=Brief(prompt="long")), job(number=2, canvas=picture(2), holes=holes)]
+    plain, noted, crop = paint(load_painter("painters_under_test:Remarks"), *jobs)
+    assert (plain.tags, plain.note) == (("keyframe", "frame 0"), None)
+    assert noted.note == (Code.PROMPT_CUT, "'long' is too long")
+    assert crop.tags == ("crop",)
+    (failed,) = paint(load_painter("painters_under_test:TellsOfItsFailure"), job())
+    assert (failed.error, failed.why) == (Code.RESOURCE_EXHAUSTED, r"\ud800 out of memory")
+    assert failed.note == (Code.PROMPT_CUT, r"\ud800 cut")
+    (many,) = paint(load_painter("painters_under_test:ManyTags"), job())
+    assert many.tags == tuple(f"tag {number}" for number in range(MAX_TAGS))
+    (long,) = paint(load_painter("painters_under_test:LongTags"), job())
+    assert 0 < len(long.tags) < MAX_TAGS
+    assert sum(len(tag.encode()) for tag in long.tags) <= containment.MAX_TAGS_BYTES
+
+
+@pytest.mark.parametrize(
+    ("name", "habits"),
+    [
+        ("Remarks", Habits(crop_sides=(64, 128), crop_context=16, least_hole=4, batches=True)),
+        ("Negative", Habits()),
+        ("HabitsOfItsOwn", Habits()),
+    ],
+)
+def test_a_painter_has_its_habits_in_a_process_too(name: str, habits: Habits) -> None:
+    assert containment.habits(load_painter(f"painters_under_test:{name}")) == habits
+    with painter(name) as there:
+        assert there.habits == habits
 
 
 def test_a_painter_says_its_looks_and_its_memory_anew_after_each_call() -> None:

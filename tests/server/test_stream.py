@@ -9,11 +9,16 @@ import pytest
 
 from warpaint.engines.base import PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
+from warpaint.engines.painters.identity import Identity
+from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
-from warpaint.proto.messages import Dropped, Error, FrameIn, Message, Open, Painted, Result, Source
+from warpaint.proto.limits import MAX_TEXT
+from warpaint.proto.messages import Dropped, Error, FrameIn, Message, Open, Painted, Result, Source, Update, Updated
 from warpaint.server.asks import Encode, MatchAsk
 from warpaint.server.codecs import Encoded, make_encoder
 from warpaint.server.config import Settings
+from warpaint.server.driver import Driver, Opening
+from warpaint.server.engine_room import EngineRoom
 from warpaint.server.line import Outlet
 from warpaint.server.stream import Arrival, Stream
 
@@ -110,3 +115,66 @@ def test_a_live_frame_that_has_waited_too_long_is_late(pacing: Any) -> None:
     dropped = said[1]
     assert isinstance(dropped, Dropped)
     assert (dropped.index, dropped.stage, dropped.reason) == (1, "queue", Code.LATE)
+
+
+def no_lora(brief: Brief) -> str:
+    return f"brief.loras: no LoRA {brief.loras[0]!r} here" if brief.loras else ""
+
+
+def no_send(_message: Message, _payloads: Sequence[Any]) -> None:
+    pass
+
+
+@pytest.mark.parametrize("pacing", ["every", "live"])
+def test_a_brief_that_the_painter_cannot_follow_is_refused_at_open(pacing: Any) -> None:
+    opening = Open(session=0, source=Source(width=64, height=48), pacing=pacing, brief=Brief(loras=("ink:0.5",)))
+    with pytest.raises(RefusedError, match=r"^brief\.loras: no LoRA 'ink:0\.5' here$") as caught:
+        Stream(opening, Settings(), ["plain"], "dis", no_send, Outlet(), no_lora)
+    assert caught.value.code is Code.BAD_BRIEF
+    assert Stream(opening, Settings(), ["plain"], "dis", no_send, Outlet())
+
+
+def test_a_brief_that_the_painter_cannot_follow_is_refused_at_update_and_nothing_changes() -> None:
+    said: list[Message] = []
+
+    def send(message: Message, _payloads: Sequence[Any]) -> None:
+        said.append(message)
+
+    opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]))
+    stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet(), no_lora)
+    stream.put(Update(session=0, request=1, changes={"loras": ("ink",), "seed": 7}))
+    [error] = said
+    assert isinstance(error, Error)
+    assert (error.request, error.code, error.message) == (1, Code.BAD_BRIEF, "brief.loras: no LoRA 'ink' here")
+    assert not stream.inbox
+    stream.put(Update(session=0, request=2, changes={"strength": 0.5}))
+    assert isinstance(said[-1], Updated)
+    assert list(stream.serve(stream.inbox.popleft())) == []
+    brief = stream.state().brief
+    assert (brief.seed, brief.strength, brief.loras) == (0, 0.5, ())
+
+
+def test_a_complaint_that_is_too_long_for_a_message_is_cut() -> None:
+    with pytest.raises(RefusedError) as caught:
+        Stream(
+            Open(session=0, source=Source(width=64, height=48)), Settings(), ["plain"], "dis", no_send, Outlet(), long
+        )
+    assert len(str(caught.value)) == MAX_TEXT
+
+
+def long(_brief: Brief) -> str:
+    return "no " * MAX_TEXT
+
+
+def test_the_driver_gives_a_stream_the_rule_of_its_painter() -> None:
+    """That of `diffusion` needs no models."""
+    room = EngineRoom({"diffusion": Identity(), "identity": Identity()}, {}, paint_timeout_s=1.0)
+    try:
+        driver = Driver(Settings(painters=("diffusion", "identity")), room, lambda _: None, lambda: None)
+        opening = Open(session=0, source=Source(width=64, height=48), brief=Brief(prompt="snow", loras=("ink",)))
+        with pytest.raises(RefusedError, match="holds no LoRA 'ink'; it holds none") as caught:
+            driver._made("key", Opening(opening, 0.0, Outlet()))
+        assert caught.value.code is Code.BAD_BRIEF
+        assert driver._made("key", Opening(opening.model_copy(update={"painter": "identity"}), 0.0, Outlet()))
+    finally:
+        room.close()

@@ -95,9 +95,7 @@ class _Attention:
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """hidden_states: [B, tokens, width]."""
-        query, keys, values = (
-            _by_head(to(hidden_states), attn.heads) for to in (attn.to_q, attn.to_k, attn.to_v)
-        )
+        query, keys, values = (_by_head(to(hidden_states), attn.heads) for to in (attn.to_q, attn.to_k, attn.to_v))
         self._this.write(self._layer, keys, values)
         back = self._this.seen(self._layer)
         if back is not None:

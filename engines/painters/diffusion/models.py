@@ -88,7 +88,8 @@ def load(settings: EngineSettings) -> Models:
         pipelines[1].vae = None  # latents of the same family: the base's reads and writes them too
     tiny = None if settings.taesd is None else _placed(loading.load_taesd(settings.taesd, dtype), device)
     controls = {
-        kind: _placed(loading.load_controlnet(path, dtype, configuration), device) for kind, path in settings.controlnets.items()
+        kind: _placed(loading.load_controlnet(path, dtype, configuration), device)
+        for kind, path in settings.controlnets.items()
     }
     tagger = None if settings.tagger is None else Tagger(settings.tagger, threads=torch.get_num_threads())
     if settings.compile:
@@ -105,7 +106,9 @@ def device_of(name: str) -> torch.device:
         return torch.device(next(each for each in ("cuda", "mps", "cpu") if there[each]))
     if not there[name]:
         here = ", ".join(each for each, is_there in there.items() if is_there)
-        raise RefusedError(Code.UNKNOWN_ENGINE, f"there is no device {name!r} here, or torch cannot use it; there is {here}")
+        raise RefusedError(
+            Code.UNKNOWN_ENGINE, f"there is no device {name!r} here, or torch cannot use it; there is {here}"
+        )
     return torch.device(name)
 
 

@@ -1,5 +1,6 @@
 """What a Brief must be for the painter `diffusion`, as far as it is known without its models. No torch here."""
 
+from math import ceil
 from pathlib import Path
 
 from ....proto.brief import Brief
@@ -20,10 +21,9 @@ def complaint(brief: Brief, *, settings: EngineSettings) -> str:
     if not brief.prompt.strip() and not (brief.tag_threshold and settings.tagger):
         return "brief.prompt: a diffusion model paints what it is told; the prompt is empty"
     if not steps_done(brief.steps, brief.strength):
-        return (
-            f"brief.strength: {brief.strength:g} of {brief.steps} steps is less than one; "
-            f"at least {1 / brief.steps:.3g} is needed, or more steps"
-        )
+        least = ceil(1e4 / brief.steps) / 1e4
+        share = f"{brief.strength:g} of {brief.steps} steps is less than one"
+        return f"brief.strength: {share}; at least {least:g} is needed, or more steps"
     if brief.scheduler in DISTILLED and brief.steps > MOST_DISTILLED_STEPS:
         return f"brief.steps: {brief.scheduler} has at most {MOST_DISTILLED_STEPS} steps; four to eight are usual"
     if brief.vae == "tiny" and settings.taesd is None:

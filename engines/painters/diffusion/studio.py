@@ -189,4 +189,6 @@ class Studio:
 def _name(job: PaintJob, picture: Picture) -> bytes:
     """The same for the same painting of the same job, so that a session's outputs do not depend on chance."""
     said = f"{job.frame.index} {job.seed} {job.brief.model_dump_json()}".encode()
-    return blake2b(np.ascontiguousarray(picture).data, key=blake2b(said, digest_size=64).digest(), digest_size=NAME_BYTES).digest()
+    return blake2b(
+        np.ascontiguousarray(picture).data, key=blake2b(said, digest_size=64).digest(), digest_size=NAME_BYTES
+    ).digest()

@@ -73,5 +73,7 @@ class TextEncoder:
         if not clip_skip:
             whole: torch.Tensor = seen.last_hidden_state
             return whole
-        normed: torch.Tensor = getattr(encoder, "text_model", encoder).final_layer_norm(seen.hidden_states[-1 - clip_skip])
+        normed: torch.Tensor = getattr(encoder, "text_model", encoder).final_layer_norm(
+            seen.hidden_states[-1 - clip_skip]
+        )
         return normed

@@ -308,7 +308,8 @@ class ShowsItsJob(_Painter):
     def picture(self, job: PaintJob) -> Any:
         canvas, holes = (0 if each is None else each.sum() for each in (job.canvas, job.holes))
         given = (job.id, job.epoch, job.frame.index, job.frame.pts, job.seed, job.origin, job.size, job.memory)
-        raise RuntimeError(f"{given} {job.brief.prompt} {job.frame.bgr.sum()} {canvas} {holes}")
+        wording = (job.brief.prompt, job.brief.loras, job.earlier)
+        raise RuntimeError(f"{given} {wording} {job.frame.bgr.sum()} {canvas} {holes}")
 
 
 class ShowsItsProcess(_Painter):
@@ -365,3 +366,79 @@ class LeavesAProcess(_Painter):
 class DiesWhenLoaded(_Painter):
     def __init__(self) -> None:
         os._exit(3)
+
+
+class Remarks(_Painter):
+    """Says which frame a keyframe is of, and that any prompt is too long."""
+
+    habits = Habits(crop_sides=(64, 128), crop_context=16, least_hole=4, batches=True)
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        return [
+            PaintDone(job.id, job.epoch, 255 - job.frame.bgr, tags=self.tags(job), note=self.note(job)) for job in jobs
+        ]
+
+    def tags(self, job: PaintJob) -> Any:
+        return ("keyframe", f"frame {job.frame.index}") if job.holes is None else ("crop",)
+
+    def note(self, job: PaintJob) -> Any:
+        return (Code.PROMPT_CUT, f"{job.brief.prompt!r} is too long") if job.brief.prompt else None
+
+
+class TellsOfItsFailure(Remarks):
+    """Fails with a code of its own, a tag and a note."""
+
+    def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
+        code, why = Code.RESOURCE_EXHAUSTED, "\ud800 out of memory"
+        note = (Code.PROMPT_CUT, "\ud800 cut")
+        return [PaintDone(job.id, job.epoch, None, error=code, why=why, tags=("tag",), note=note) for job in jobs]
+
+
+class ManyTags(Remarks):
+    """Gives more tags than a result may hold."""
+
+    def tags(self, job: PaintJob) -> Any:
+        return tuple(f"tag {number}" for number in range(1_000))
+
+
+class LongTags(Remarks):
+    """Gives as many tags as a result may hold, and more than fit into a header."""
+
+    def tags(self, job: PaintJob) -> Any:
+        return tuple(f"{number:03}" + 197 * "\N{SNOWFLAKE}" for number in range(128))
+
+
+class TagsInAList(Remarks):
+    def tags(self, job: PaintJob) -> Any:
+        return ["harbour"]
+
+
+class TagsOfNumbers(Remarks):
+    def tags(self, job: PaintJob) -> Any:
+        return ("harbour", 1)
+
+
+class TagTooLong(Remarks):
+    def tags(self, job: PaintJob) -> Any:
+        return ("x" * 201,)
+
+
+class TagOfHalfALetter(Remarks):
+    def tags(self, job: PaintJob) -> Any:
+        return ("\ud800",)
+
+
+class NoteWithoutCode(Remarks):
+    def note(self, job: PaintJob) -> Any:
+        return "cut"
+
+
+class NoteOfAMadeUpCode(Remarks):
+    def note(self, job: PaintJob) -> Any:
+        return ("tired", "cut")
+
+
+class HabitsOfItsOwn(Remarks):
+    """Has habits that are none of ours."""
+
+    habits = "large crops"  # type: ignore[assignment]

@@ -100,7 +100,8 @@ def test_the_same_seed_repeats_to_the_bit(painter: Diffusion, base_alone: Diffus
 def test_loras_add_up_by_their_weights_and_leave_nothing_behind(painter: Diffusion) -> None:
     plain = painted(painter, keyframe(brief()))
     half, whole, both = (
-        painted(painter, keyframe(brief(loras=loras))) for loras in (("lora:0.5",), ("lora",), ("lora", "other_lora:0.7"))
+        painted(painter, keyframe(brief(loras=loras)))
+        for loras in (("lora:0.5",), ("lora",), ("lora", "other_lora:0.7"))
     )
     assert 0 < far(plain, half) < far(plain, whole)
     assert far(whole, both) > 0.1
@@ -336,9 +337,7 @@ def test_a_device_short_of_memory_gets_half_the_batch(painter: Diffusion, short_
 
 
 @pytest.mark.parametrize("inpaint", [True, False], ids=["nine channels", "four channels"])
-def test_holes_are_painted_and_guided(
-    painter: Diffusion, base_alone: Diffusion, inpaint: bool
-) -> None:
+def test_holes_are_painted_and_guided(painter: Diffusion, base_alone: Diffusion, inpaint: bool) -> None:
     each = painter if inpaint else base_alone
     job = hole_job(brief())
     there = hole()
