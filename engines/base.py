@@ -142,8 +142,8 @@ SIDE_STEP = 8
 class Habits:
     """How a painter wants its work. A painter may have an attribute `habits` of this; the defaults fit any.
 
-    crop_sides: crops around holes are squares of one of these sides, pixels, ascending, so that equal ones can be
-    painted in one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
+    crop_sides: what each side of a crop around holes may be, pixels, ascending, so that equal ones can be painted in
+    one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
     pixels. least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one
     call, and what one of them takes is then shared by all.
     """
@@ -160,7 +160,7 @@ class Habits:
             raise ValueError(f"crop_sides must be multiples of {SIDE_STEP}, ascending, not {sides}")
         if self.crop_context < 0 or self.least_hole < 0:
             raise ValueError(f"a context of {self.crop_context} and a least hole of {self.least_hole} pixels cannot be")
-        if sides and sides[0] < 2 * self.crop_context + 3 * SIDE_STEP:
+        if sides and sides[0] < 2 * self.crop_context + 2 * SIDE_STEP:
             raise ValueError(f"a side of {sides[0]} has no room for a hole with {self.crop_context} pixels around it")
 
 

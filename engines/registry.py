@@ -31,6 +31,9 @@ def _identity(_settings: EngineSettings) -> Painter:
 
 def _diffusion(settings: EngineSettings) -> Painter:
     try:
+        from .painters.diffusion.files import inspected
+
+        inspected(settings)  # without torch, which takes seconds to import: a wrong path is told at once
         from .painters.diffusion.painter import Diffusion
     except ModuleNotFoundError as error:
         why = f"the painter 'diffusion' needs the package {error.name}: pip install 'warpaint[diffusion]'"

@@ -148,6 +148,14 @@ class Brief(BaseModel):
         0.2, ge=0.0, le=3600.0, description="How long hole_limit must be passed before the new keyframe, seconds."
     )
 
+    repaint_gap_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=3600.0,
+        description="Shortest time from one painting of holes to the next in pacing every, seconds; between them holes "
+        "are filled cheaply. 0: each frame's are painted.",
+    )
+
     confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
     fade_s: float = Field(0.1, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")

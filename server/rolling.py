@@ -126,6 +126,12 @@ def keyframe_due(frame: Frame, now: Glance, seen: Seen, progress: Progress, brie
     return edge_change(seen.keyframe.edges, now.edges) > threshold
 
 
+def repaint_due(progress: Progress, pts: Fraction, brief: Brief) -> bool:
+    """Whether holes may be painted, and not only filled."""
+    since = progress.repainted_at
+    return since is None or not since <= pts < since + Fraction(brief.repaint_gap_s)
+
+
 def encoded(sight: Picture, references: References, scale: Scale) -> Generator[Ask, Any, tuple[Features, References]]:
     """The frame's features, and the references with theirs: those of a restored session have none yet."""
     bare = [name for name, reference in references.items() if reference.features is None]

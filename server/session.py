@@ -96,11 +96,13 @@ class Session:
             whole = Composition.of(painted)
             fresh = Reference(frame, painted, whole.hops, features, memory=memory)
             references, matches = _with_keyframe(references, matches, fresh, brief)
-            progress = _after_keyframe(progress, job)
+            progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts)
             composition = whole if composition is None else _composed(frame, references, matches, brief)
 
-        # Fill: holes that are not worth the painter's while.
-        holes, small = composition.holes, tiny(composition.holes, self._habits.least_hole)
+        # Fill: holes that are not worth the painter's while, or all if others were painted just now.
+        holes = composition.holes
+        due = rolling.repaint_due(progress, frame.pts, brief)
+        small = tiny(holes, self._habits.least_hole) if due else holes
         composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 
         # Repaint: crops around the other holes, laid over within them.
@@ -113,7 +115,7 @@ class Session:
 
         # Remember: only now, when nothing can fail any more.
         last = Reference(frame, composition.paint, composition.hops, features)
-        progress = _with_repaints(progress, composition, len(jobs))
+        progress = _with_repaints(progress, composition, len(jobs), frame)
         self._references, self._progress = _remembered(references, matches, last, progress, brief)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
         self.epoch = epoch
@@ -196,9 +198,9 @@ def _fade(frame: Frame, references: References, brief: Brief) -> float:
     return rolling.faded(frame.pts, references["keyframe"].frame.pts, references["last"].frame.pts, brief)
 
 
-def _with_repaints(progress: Progress, composition: Composition, jobs: int) -> Progress:
-    repainted = progress.repainted + rolling.share(composition.holes)
-    return replace(progress, repainted=repainted, next_job=progress.next_job + jobs, rekey=False)
+def _with_repaints(progress: Progress, composition: Composition, jobs: int, frame: Frame) -> Progress:
+    repainted, at = progress.repainted + rolling.share(composition.holes), frame.pts if jobs else progress.repainted_at
+    return replace(progress, repainted=repainted, repainted_at=at, next_job=progress.next_job + jobs, rekey=False)
 
 
 def _remembered(

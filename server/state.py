@@ -56,6 +56,7 @@ class Progress:
     rekey: bool = False  # a new keyframe is asked for
     many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
     repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
+    repainted_at: Fraction | None = None  # pts of the last frame whose holes were painted, or that was
     next_job: int = 0
     leaving: Leaving | None = None
     tone: Tone | None = None  # how the colours of keyframes are to differ from the raw ones; None: no keyframe said yet

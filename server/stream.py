@@ -91,8 +91,8 @@ Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. outlet: how many results are on the way to
-    the client.
+    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. outlet: how many results are on the way
+    to the client.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Sessions whose painter has habits: its crops are squares of its sides, and holes too small for it are filled."""
+"""Sessions whose painter has habits: its crops have its sides, and holes too small for it are filled."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from warpaint.server.session import Session
 SIZE = (192, 128)
 NEVER_REKEY: dict[str, Any] = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "hole_limit": 1.0}
 BRIEF = Brief(look="grain", **NEVER_REKEY)
-SQUARES = Habits(crop_sides=(32, 64, 96), crop_context=4, least_hole=400)
+SIDED = Habits(crop_sides=(32, 64, 96), crop_context=4, least_hole=400)
 FILLS_ALL = Habits(least_hole=10**6)
 KINDS = ["every", "live"]
 
@@ -53,14 +53,14 @@ def painted(frames: list[Frame], kind: str, habits: Habits, record: Record | Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_crops_are_squares_of_the_painters_sides(kind: str) -> None:
+def test_crops_have_the_painters_sides(kind: str) -> None:
     size, habits = (384, 256), Habits(crop_sides=(64, 96, 128), crop_context=8)
     frames = as_frames(film(two_layers(size, background=(0.6, 0.3), foreground=(-4.0, 1.0)), 8, size))
     _, painter = painted(frames, kind, habits)
     crops = [job for job in painter.jobs if job.holes is not None]
     shapes = {job.frame.bgr.shape[1::-1] for job in crops}
     assert shapes - {size}
-    assert shapes <= {(side, side) for side in habits.crop_sides} | {size}
+    assert shapes <= {(w, h) for w in (*habits.crop_sides, size[0]) for h in (*habits.crop_sides, size[1])}
     for job in crops:
         assert job.holes is not None
         assert job.holes.any()
@@ -84,10 +84,10 @@ def test_holes_that_are_too_small_are_filled_and_make_no_job(moving: list[Frame]
 
 
 def test_of_many_holes_the_small_ones_alone_are_filled(moving: list[Frame]) -> None:
-    outputs, painter = painted(moving, "every", SQUARES)
+    outputs, painter = painted(moving, "every", SIDED)
     both = 0
     for each in outputs[1:]:
-        small = tiny(each.holes, SQUARES.least_hole)
+        small = tiny(each.holes, SIDED.least_hole)
         jobs = [job for job in painter.jobs if job.frame.index == each.index and job.holes is not None]
         assert bool(jobs) == bool((each.holes & ~small).any())
         assert (each.provenance is Provenance.FILLED) == bool(small.any())
@@ -100,14 +100,14 @@ def test_of_many_holes_the_small_ones_alone_are_filled(moving: list[Frame]) -> N
     assert both
 
 
-@pytest.mark.parametrize("habits", [SQUARES, FILLS_ALL], ids=["squares", "fills"])
+@pytest.mark.parametrize("habits", [SIDED, FILLS_ALL], ids=["sides", "fills"])
 def test_outside_the_holes_not_a_bit_changes(moving: list[Frame], habits: Habits) -> None:
     usual, others = (painted(moving, "every", each)[0] for each in (Habits(), habits))
     first = next(each for each in usual[1:] if each.holes.any())
     other = others[first.index]
     np.testing.assert_array_equal(first.holes, other.holes)
     np.testing.assert_array_equal(first.picture[~first.holes], other.picture[~first.holes])
-    assert (first.picture[first.holes] != other.picture[first.holes]).any() or habits is SQUARES
+    assert (first.picture[first.holes] != other.picture[first.holes]).any() or habits is SIDED
 
 
 def test_a_frame_with_a_fresh_keyframe_says_so_whatever_is_filled(moving: list[Frame]) -> None:
@@ -118,7 +118,7 @@ def test_a_frame_with_a_fresh_keyframe_says_so_whatever_is_filled(moving: list[F
     assert Provenance.FILLED not in {each.provenance for each in fresh}
 
 
-@pytest.mark.parametrize("habits", [SQUARES, FILLS_ALL], ids=["squares", "fills"])
+@pytest.mark.parametrize("habits", [SIDED, FILLS_ALL], ids=["sides", "fills"])
 def test_a_stream_cut_anywhere_and_joined_equals_the_stream_uncut(moving: list[Frame], habits: Habits) -> None:
     brief = Brief(look="grain", keyframe_threshold=0.0, keyframe_gap_min_s=0.24, fade_s=0.12, max_hops=3)
     whole = paint(moving, Grain(), session=Session(brief, SIZE, habits=habits))
@@ -151,8 +151,8 @@ def test_a_daemon_knows_the_habits_of_its_painters(tmp_path: Path, isolation: st
 
 def test_a_record_is_played_again_with_the_painters_habits(moving: list[Frame], tmp_path: Path) -> None:
     path = tmp_path / "live.events"
-    record = Record(path, BRIEF.changed({"fade_s": 0.0}), SIZE, SQUARES)
-    outputs, painter = painted(moving, "live", SQUARES, record)
+    record = Record(path, BRIEF.changed({"fade_s": 0.0}), SIZE, SIDED)
+    outputs, painter = painted(moving, "live", SIDED, record)
     record.close()
     assert any(job.holes is not None for job in painter.jobs)
     for a, b in zip(outputs, replay(path, Dis()), strict=True):

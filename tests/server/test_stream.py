@@ -129,7 +129,7 @@ def no_send(_message: Message, _payloads: Sequence[Any]) -> None:
 def test_a_brief_that_the_painter_cannot_follow_is_refused_at_open(pacing: Any) -> None:
     opening = Open(session=0, source=Source(width=64, height=48), pacing=pacing, brief=Brief(loras=("ink:0.5",)))
     with pytest.raises(RefusedError, match=r"^brief\.loras: no LoRA 'ink:0\.5' here$") as caught:
-        Stream(opening, Settings(), ["plain"], "dis", no_send, Outlet(), no_lora)
+        Stream(opening, Settings(), ["plain"], "dis", no_send, Outlet(), rule=no_lora)
     assert caught.value.code is Code.BAD_BRIEF
     assert Stream(opening, Settings(), ["plain"], "dis", no_send, Outlet())
 
@@ -141,7 +141,7 @@ def test_a_brief_that_the_painter_cannot_follow_is_refused_at_update_and_nothing
         said.append(message)
 
     opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]))
-    stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet(), no_lora)
+    stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet(), rule=no_lora)
     stream.put(Update(session=0, request=1, changes={"loras": ("ink",), "seed": 7}))
     [error] = said
     assert isinstance(error, Error)
@@ -157,7 +157,13 @@ def test_a_brief_that_the_painter_cannot_follow_is_refused_at_update_and_nothing
 def test_a_complaint_that_is_too_long_for_a_message_is_cut() -> None:
     with pytest.raises(RefusedError) as caught:
         Stream(
-            Open(session=0, source=Source(width=64, height=48)), Settings(), ["plain"], "dis", no_send, Outlet(), long
+            Open(session=0, source=Source(width=64, height=48)),
+            Settings(),
+            ["plain"],
+            "dis",
+            no_send,
+            Outlet(),
+            rule=long,
         )
     assert len(str(caught.value)) == MAX_TEXT
 

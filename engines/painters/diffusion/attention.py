@@ -108,4 +108,5 @@ class _Attention:
 
 def _by_head(tokens: torch.Tensor, heads: int) -> torch.Tensor:
     """[B, tokens, heads * width] to [B, heads, tokens, width]."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+    rows, count, width = tokens.shape
+    return tokens.view(rows, count, heads, width // heads).transpose(1, 2)

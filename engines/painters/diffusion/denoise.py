@@ -1,7 +1,8 @@
 """Denoising: one loop for keyframes and for holes, with ControlNets or without.
 
 The library has a pipeline for each of these, none of which takes soft masks, stops when it is told to, or paints items
-of several sessions with noise of their own. This loop does, and gives what those pipelines give where both can (a test).
+of several sessions with noise of their own. This loop does, and gives what those pipelines give where both can, which
+is tested.
 Latents are [B, 4, h, w], h and w an eighth of the picture's sides.
 """
 
@@ -42,9 +43,9 @@ class Batch:
     """Items that are denoised together.
 
     start: latents [B, 4, h, w] of what is painted from; noise: as many, standard normal. text: [B, n, d]; not_text: the
-    same of what is not wanted, None: without guidance. hole: [B, 1, h, w], 1 where all is painted anew, 0 where the start
-    stays, between: from a later step on; None: everywhere. around: latents of the picture with its holes blanked, for a
-    model of nine channels, else None.
+    same of what is not wanted, None: without guidance. hole: [B, 1, h, w], 1 where all is painted anew, 0 where the
+    start stays, between: from a later step on; None: everywhere. around: latents of the picture with its holes blanked,
+    for a model of nine channels, else None.
     """
 
     start: torch.Tensor
@@ -118,7 +119,8 @@ def _controlled(
 def _held(latents: torch.Tensor, batch: Batch, schedule: Schedule, number: int) -> torch.Tensor:
     """The latents with the start put back where it still holds, with the noise of the next step.
 
-    Source: E. Levin, O. Fried, "Differential Diffusion", 2023: a pixel of hole value m is free in the last m of the steps.
+    A pixel of hole value m is free in the last m of the steps. Source: E. Levin, O. Fried, "Differential Diffusion",
+    2023.
     """
     if batch.hole is None:
         return latents

@@ -32,6 +32,7 @@ from ....proto.errors import RefusedError
 from . import originals
 from .additions import INVERSIONS, Embedding, Lora
 from .checkpoint import NAMED, WANTED, Checkpoint, inspect_model
+from .files import adapter_of
 from .headers import find_weights, is_safetensors, load_torch, refused
 from .sd1 import written
 
@@ -90,11 +91,6 @@ def load_controlnet(path: Path, dtype: torch.dtype, configuration: Path | None =
             config = configuration or written(Path(folder), inpaint=False)
             tensors = read_tensors(path)
             return _frozen(_converted(ControlNetModel, tensors, config / "controlnet", dtype), path)
-
-
-def adapter_of(name: str) -> str:
-    """The adapter that a LoRA of this name is: it becomes the name of a module, which has no dots."""
-    return name.replace(".", "_")
 
 
 def add_lora(pipeline: StableDiffusionPipeline, lora: Lora) -> str:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,9 @@ from torch._dynamo import config as compiler
 
 from ....proto.errors import Code, RefusedError
 from ...settings import EngineSettings
-from . import additions, checkpoint, loading
+from . import loading
+from .checkpoint import Checkpoint
+from .files import Additions, additions_of, inspected
 from .tagger import Tagger
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,10 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What is resident. base and inpaint are StableDiffusionPipelines, for their parts; the first one's VAE serves both.
+    """What is resident.
 
-    inpaint: with a UNet of nine channels; None: holes are painted by the base. tiny: an AutoencoderTiny. controls: by kind.
+    base, inpaint: StableDiffusionPipelines, for their parts; the first one's VAE serves both. inpaint has a UNet of
+    nine channels; None: holes are painted by the base. tiny: an AutoencoderTiny. controls: ControlNets, by kind.
     """
 
     base: Any
@@ -53,47 +55,22 @@ def load(settings: EngineSettings) -> Models:
 
     Raises RefusedError: UNKNOWN_ENGINE, with what is wrong and what is allowed.
     """
-    if settings.model is None:
-        raise RefusedError(Code.UNKNOWN_ENGINE, "the painter 'diffusion' needs a model: --model PATH, or hub id")
+    files = inspected(settings)
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
-    configuration = settings.model_configuration
-    _check_names(settings.model_loras)
-    base = _here(checkpoint.inspect_model(settings.model, kind="base", configuration=configuration), dtype)
-    inpaint = None
-    if settings.inpaint_model is not None:
-        inpaint = checkpoint.inspect_model(settings.inpaint_model, kind="inpaint", configuration=configuration)
-        inpaint = _here(inpaint, dtype)
-    width = base.context_width
-    loras = [additions.inspect_lora(each, width) for each in settings.model_loras]
-    embeddings = [additions.inspect_embedding(each, width) for each in settings.embeddings]
-    for path in settings.controlnets.values():
-        additions.inspect_controlnet(path, width, configuration)
-    if settings.taesd is not None:
-        additions.inspect_taesd(settings.taesd)
-
-    pipelines = [
-        _resident(loading.load_pipeline(each, dtype=dtype, configuration=configuration), device)
-        for each in (base, inpaint)
-        if each is not None
-    ]
-    for pipeline in pipelines:
-        for lora in loras:
-            loading.add_lora(pipeline, lora)
-        for embedding in embeddings:
-            loading.add_embedding(pipeline, embedding)
-        if loras:
-            pipeline.disable_lora()
+    base, inpaint = (None if each is None else _here(each, dtype) for each in (files.base, files.inpaint))
+    additions = files.additions or additions_of(settings, base.context_width if base else 0)
+    pipelines = [_pipeline(each, additions, settings, device, dtype) for each in (base, inpaint) if each is not None]
     if inpaint is not None:
         pipelines[1].vae = None  # latents of the same family: the base's reads and writes them too
-    tiny = None if settings.taesd is None else _placed(loading.load_taesd(settings.taesd, dtype), device)
-    controls = {
-        kind: _placed(loading.load_controlnet(path, dtype, configuration), device)
+    tiny = None if settings.taesd is None else loading.load_taesd(settings.taesd, dtype).to(device)
+    controls: dict[str, Any] = {
+        kind: loading.load_controlnet(path, dtype, settings.model_configuration).to(device)
         for kind, path in settings.controlnets.items()
     }
-    tagger = None if settings.tagger is None else Tagger(settings.tagger, threads=torch.get_num_threads())
     if settings.compile:
         _compile([*(each.unet for each in pipelines), *controls.values()])
+    tagger = None if settings.tagger is None else Tagger(settings.tagger, threads=torch.get_num_threads())
     found = Models(pipelines[0], pipelines[1] if inpaint else None, tiny, controls, tagger, device, dtype)
     log.info("%s on %s in %s, %d MB", settings.model, device, dtype, found.nbytes // 2**20)
     return found
@@ -119,36 +96,29 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _here(found: checkpoint.Checkpoint, dtype: torch.dtype) -> checkpoint.Checkpoint:
+def _here(found: Checkpoint, dtype: torch.dtype) -> Checkpoint:
     """The checkpoint on this machine: one on the hub is fetched."""
     return loading.fetched(found, dtype=dtype) if found.layout == "hub" else found
 
 
-def _resident(pipeline: Any, device: torch.device) -> Any:
-    pipeline.set_progress_bar_config(disable=True)
+def _pipeline(
+    found: Checkpoint, additions: Additions, settings: EngineSettings, device: torch.device, dtype: torch.dtype
+) -> Any:
+    """A model on its device, with its LoRAs, none of them in use, and its textual inversions."""
+    pipeline = loading.load_pipeline(found, dtype=dtype, configuration=settings.model_configuration)
+    for lora in additions.loras:
+        loading.add_lora(pipeline, lora)
+    for embedding in additions.embeddings:
+        loading.add_embedding(pipeline, embedding)
+    if additions.loras:
+        pipeline.disable_lora()
     pipeline.to(device)
     pipeline.unet.to(memory_format=torch.channels_last)  # what convolutions on a GPU are fastest with
     return pipeline
 
 
 def _compile(nets: list[Any]) -> None:
-    """Has the nets compiled for each size of picture when it first comes. What cannot be runs as it is, with a warning."""
+    """Has the nets compiled for each size of picture when it comes; what cannot be runs as it is, with a warning."""
     compiler.suppress_errors = True
     for each in nets:
         each.compile(dynamic=False)
-
-
-def _placed(net: Any, device: torch.device) -> Any:
-    return net.to(device)
-
-
-def _check_names(loras: tuple[Path, ...]) -> None:
-    """Raises RefusedError for names that sessions could not say, or not tell apart."""
-    names = [each.stem for each in loras]
-    adapters = [loading.adapter_of(each) for each in names]
-    for name, adapter in zip(names, adapters, strict=True):
-        if adapters.count(adapter) > 1:
-            why = f"two LoRAs are called {name!r}, or nearly so: sessions could not tell them apart; rename one"
-            raise RefusedError(Code.UNKNOWN_ENGINE, why)
-        if {":", ","} & set(name):
-            raise RefusedError(Code.UNKNOWN_ENGINE, f"a LoRA's name must have no colon or comma: {name!r}; rename it")

@@ -30,6 +30,11 @@ _CLASSES: Mapping[str, Any] = {
 }
 
 
+# Those that clip latents to -1..1 unless they are told otherwise, which configs of other schedulers do not: right for
+# models of pixels, and wrong for latents, which reach to 4.
+_CLIPPING = ("ddim", "lcm", "tcd")
+
+
 def scheduler_of(name: str, config: Any) -> Any:
     """A scheduler by its name in the Brief, for a model whose own one has this config."""
     unclipped = {"clip_sample": False} if name in _CLIPPING else {}
@@ -43,11 +48,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         yield
-
-
-# Those that clip latents to -1..1 unless they are told otherwise, as configs of other schedulers do not tell them: right
-# for models of pixels, and wrong for latents, which reach to 4.
-_CLIPPING = ("ddim", "lcm", "tcd")
 
 
 class Schedule:

@@ -14,9 +14,9 @@ from ...base import PaintJob, Picture
 from . import control, latents
 from .attention import Bank, looking_back
 from .denoise import Batch, ControlInput, denoise
+from .files import adapter_of
 from .jobs import Group, Item, blanked, holes_of, start_of
 from .kept import Kept
-from .loading import adapter_of
 from .models import Models
 from .schedulers import Schedule
 from .tagger import prompted, unblocked
@@ -31,7 +31,7 @@ NAME_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """One item, painted; picture None: the model gave no numbers. memory: the name of its attention, if that is kept."""
+    """One item, painted. picture None: the model gave no numbers. memory: what its attention is kept under."""
 
     picture: Picture | None
     memory: bytes | None
@@ -160,7 +160,7 @@ class Studio:
     def _banks(
         self, group: Group, items: Sequence[Item], batch: Batch, schedule: Schedule
     ) -> tuple[Sequence[Bank] | None, Sequence[Bank]] | None:
-        """What each item looks back at, and where its own attention is written; None: the painting looks at itself alone.
+        """What each item looks back at, and where its own attention is written; None: it looks at itself alone.
 
         Banks of another size, or of other steps, are of no use: the painting is then as the first one was.
         """

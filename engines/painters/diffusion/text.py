@@ -23,7 +23,7 @@ class Texts:
 class TextEncoder:
     """The tokenizer and text encoder of a pipeline, with its textual inversions.
 
-    pipeline: a StableDiffusionPipeline. kept: embeddings are kept there. work: those that are not found there are counted.
+    pipeline: a StableDiffusionPipeline. kept: embeddings are kept there. work: those not found there are counted.
     """
 
     def __init__(self, pipeline: Any, kept: Kept, work: Work) -> None:

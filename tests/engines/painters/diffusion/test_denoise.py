@@ -1,6 +1,6 @@
 """Denoising, against the library's own pipelines: the same pictures, where these can paint them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import diffusers.pipelines.controlnet.pipeline_controlnet_img2img as library_controlnet
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.easel import brief, hole_job, keyframe, scene
 from support.tiny_sd import Tiny
 from warpaint.engines.base import PaintJob, Picture
 from warpaint.engines.painters.diffusion import latents, schedulers
@@ -19,33 +20,34 @@ from warpaint.engines.painters.diffusion.painter import Diffusion
 from warpaint.engines.painters.diffusion.studio import STEP_SEED
 from warpaint.engines.settings import EngineSettings
 
-from support.easel import brief, hole_job, keyframe, scene
-
 # In the library's own pipelines.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def painter(tiny: Tiny) -> Diffusion:
-    return Diffusion(
-        EngineSettings(model=str(tiny.base), inpaint_model=str(tiny.inpaint), controlnets={"canny": tiny.canny})
-    )
+def painter(tiny: Tiny, there: dict[str, Any]) -> Diffusion:
+    models = {"model": str(tiny.base), "inpaint_model": str(tiny.inpaint), "controlnets": {"canny": tiny.canny}}
+    return Diffusion(EngineSettings.model_validate(models | there))
+
+
+def like(painter: Diffusion) -> torch.Tensor:
+    return torch.empty(0, device=painter.studio.models.device)
 
 
 @pytest.fixture
-def same_noise(monkeypatch: pytest.MonkeyPatch) -> Callable[[PaintJob], None]:
+def same_noise(painter: Diffusion, monkeypatch: pytest.MonkeyPatch) -> Callable[[PaintJob], None]:
     """Has the pipelines start from the noise that a job starts from."""
 
     def use(job: PaintJob) -> None:
         for module in (library_img2img, library_inpaint, library_controlnet):
-            monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: latents.noise_of(job, torch.empty(0)))
+            monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: latents.noise_of(job, like(painter)))
 
     return use
 
 
 def in_latents(painter: Diffusion, picture: Picture) -> torch.Tensor:
     with torch.inference_mode():
-        return latents.encoded(painter.studio.models.base.vae, latents.tensor_of([picture], torch.empty(0)))
+        return latents.encoded(painter.studio.models.base.vae, latents.tensor_of([picture], like(painter)))
 
 
 def asked(painter: Diffusion, job: PaintJob) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def test_holes_are_those_of_the_librarys_inpainting(
     inpaint = painter.studio.models.inpaint
     parts = {name: getattr(inpaint, name) for name in ("unet", "text_encoder", "tokenizer")}
     pipeline = made(library_inpaint.StableDiffusionInpaintPipeline, painter, job, **parts)
-    cells = latents.hole_of(holes_of(job), torch.empty(0), soft=False)
+    cells = latents.hole_of(holes_of(job), like(painter), soft=False)
     mask = torch.nn.functional.interpolate(cells, scale_factor=latents.CELL)
     around = in_latents(painter, blanked(job))
     library = pipeline(
@@ -141,7 +143,7 @@ def test_controls_are_those_of_the_library(
     same_noise(job)
     net = painter.studio.models.controls["canny"]
     pipeline = made(library_controlnet.StableDiffusionControlNetImg2ImgPipeline, painter, job, controlnet=net)
-    shown = latents.tensor_of([canny(job.frame.bgr)], torch.empty(0))
+    shown = latents.tensor_of([canny(job.frame.bgr)], like(painter))
     library = pipeline(
         image=in_latents(painter, job.frame.bgr),
         control_image=shown,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ SEEN = 0.5
 
 
 @pytest.fixture(scope="module")
-def painter(tiny: Tiny, tiny_tagger: Any) -> Diffusion:
+def painter(tiny: Tiny, tiny_tagger: Path, there: dict[str, Any]) -> Diffusion:
     """With all that there is."""
     return Diffusion(
         EngineSettings(
@@ -33,14 +34,14 @@ def painter(tiny: Tiny, tiny_tagger: Any) -> Diffusion:
             embeddings=(tiny.embedding,),
             controlnets={"canny": tiny.canny, "lineart": tiny.lineart},
             tagger=tiny_tagger,
-            device="cpu",
+            **there,
         )
     )
 
 
 @pytest.fixture(scope="module")
-def base_alone(tiny: Tiny) -> Diffusion:
-    return Diffusion(EngineSettings(model=str(tiny.base), device="cpu"))
+def base_alone(tiny: Tiny, there: dict[str, Any]) -> Diffusion:
+    return Diffusion(EngineSettings(model=str(tiny.base), **there))
 
 
 def never() -> bool:
@@ -184,7 +185,7 @@ def test_looking_back_at_another_picture_changes_something(painter: Diffusion) -
     wanted = brief(attend_last=True, steps=8, guidance=9.0)
     [first] = painter.paint([keyframe(wanted)], never)
     plain, back = (painted(painter, keyframe(wanted, scene(3), memory=memory)) for memory in (None, first.memory))
-    assert 0 < far(plain, back)
+    assert far(plain, back) > 0
 
 
 def test_what_is_no_longer_kept_or_does_not_fit_is_not_looked_back_at(painter: Diffusion) -> None:

@@ -1,4 +1,4 @@
-"""Crops for a painter that paints squares of certain sides, and holes that are too small to be painted."""
+"""Crops for a painter that wants certain sides, and holes that are too small to be painted."""
 
 import time
 from collections.abc import Sequence
@@ -15,17 +15,16 @@ from support.clips import frames
 from support.studio import Grain, as_frames, paint
 from warpaint.engines.base import Habits, Mask
 from warpaint.engines.crops import CELL, WHOLE_SHARE, Box, crops, tiny
-from warpaint.engines.squares import MOST
 from warpaint.proto.brief import Brief
 from warpaint.server.session import Session
 
-SIDES = (128, 192, 256, 384, 512)
+SIDES = (64, 128, 192, 256, 384, 512)
 SIZE = (768, 512)
-# Squares take at most so many times the area of boxes that are as large as the holes need, in real footage: a few small
-# holes take most, as each has a square to itself. Measured with a context of 16 pixels: 4.8 and 1.5.
-MOST_RATIO = {"bigbuckbunny": 5.2, "bikes": 1.7}
-# What a live frame has for it, milliseconds. Measured: 0.4 and 1.0.
-MOST_MS = 2.0
+# They take at most so many times the area of boxes that are as large as the holes need, in real footage: a few small
+# holes take most, as each has a crop to itself. Measured with a context of 16 pixels: 2.2 and 1.3.
+MOST_RATIO = {"bigbuckbunny": 2.5, "bikes": 1.6}
+# What a live frame has for it, milliseconds.
+MOST_MS = 4.0
 
 
 def mask(*boxes: tuple[int, int, int, int], size: tuple[int, int] = SIZE) -> Mask:
@@ -48,7 +47,7 @@ def seen_well(boxes: Sequence[Box], shape: tuple[int, ...], context: int) -> Mas
 
 @st.composite
 def some_habits(draw: st.DrawFn) -> Habits:
-    sides = sorted(draw(st.sets(st.sampled_from((64, *SIDES)), min_size=1)))
+    sides = sorted(draw(st.sets(st.sampled_from(SIDES), min_size=1)))
     return Habits(tuple(sides), draw(st.integers(0, (sides[0] - 24) // 2)), draw(st.sampled_from((0, 2, 40, 200))))
 
 
@@ -65,21 +64,18 @@ def some_holes(draw: st.DrawFn) -> Mask:
 
 @settings(max_examples=150, deadline=None)
 @given(some_holes(), some_habits())
-def test_each_hole_lies_in_a_square_of_the_painters_with_what_it_wants_to_see_around(
-    holes: Mask, habits: Habits
-) -> None:
+def test_each_hole_lies_in_a_crop_of_such_sides_with_what_is_to_be_seen_around(holes: Mask, habits: Habits) -> None:
     holes = holes & ~tiny(holes, habits.least_hole)
     h, w = holes.shape
     boxes = crops(holes, habits)
     assert seen_well(boxes, holes.shape, habits.crop_context)[holes].all()
-    assert sum(box.area for box in boxes) <= holes.size
     whole = [Box(0, 0, w, h)]
     for box in boxes:
         assert 0 <= box.x0 < box.x1 <= w
         assert 0 <= box.y0 < box.y1 <= h
         assert all(edge % CELL == 0 for edge in (box.x0, box.y0, box.x1, box.y1))
-        shapes = {(min(side, w), min(side, h)) for side in habits.crop_sides}
-        assert boxes == whole or (box.x1 - box.x0, box.y1 - box.y0) in shapes
+        across, down = ({min(side, most) for side in habits.crop_sides} for most in (w, h))
+        assert boxes == whole or (box.x1 - box.x0 in across and box.y1 - box.y0 in down)
         assert holes[box.slices].any()
     if boxes != whole:
         assert sum(box.area for box in boxes) <= WHOLE_SHARE * holes.size
@@ -95,23 +91,16 @@ def test_boxes_without_sides_hold_the_context_too(cells: Mask, context: int) -> 
     assert seen_well(boxes, holes.shape, context)[holes].all()
 
 
-def areas(*boxes: tuple[int, int, int, int], habits: Habits | None = None, **fields: Any) -> list[int]:
-    """The sides of the squares that hold these holes."""
-    return sorted(box.x1 - box.x0 for box in crops(mask(*boxes, **fields), habits or Habits(SIDES, 16)))
+def shapes(*boxes: tuple[int, int, int, int], **fields: Any) -> list[tuple[int, int]]:
+    """The sizes (W, H) of the crops that hold these holes."""
+    return sorted((box.x1 - box.x0, box.y1 - box.y0) for box in crops(mask(*boxes, **fields), Habits(SIDES, 16)))
 
 
-def test_one_square_is_as_small_as_it_can_be() -> None:
-    assert areas((300, 200, 330, 230)) == [128]
-    assert areas((300, 200, 440, 330)) == [192]
-    assert areas((300, 200, 660, 230)) == [128] * 4  # a strip: 512 by 512 would be four times as much
-
-
-def test_a_large_hole_is_one_square_or_a_grid_whichever_is_less() -> None:
-    assert areas((200, 100, 420, 320)) == [256]
-    assert (
-        areas((100, 100, 260, 180), (250, 100, 410, 180)) == [128] * 4
-        or sum(side**2 for side in areas((100, 100, 410, 180))) <= 384**2
-    )
+def test_a_crop_is_as_small_as_it_can_be() -> None:
+    assert shapes((304, 200, 336, 232)) == [(64, 64)]
+    assert shapes((304, 200, 344, 232)) == [(128, 64)]
+    assert shapes((300, 200, 440, 330)) == [(192, 192)]
+    assert shapes((296, 200, 664, 232)) == [(512, 64)] or sum(w * h for w, h in shapes((296, 200, 664, 232))) < 512 * 64
 
 
 def test_of_a_ring_the_inside_is_not_painted() -> None:
@@ -122,10 +111,10 @@ def test_of_a_ring_the_inside_is_not_painted() -> None:
     assert not any(box.x0 < 960 < box.x1 and box.y0 < 540 < box.y1 for box in boxes)
 
 
-def test_near_holes_share_a_square_where_that_costs_no_more() -> None:
-    assert areas((300, 200, 320, 220), (360, 250, 380, 270)) == [128]
-    assert areas((300, 200, 320, 220), (390, 200, 410, 220), (300, 290, 320, 310)) == [192]
-    assert areas((50, 50, 70, 70), (600, 400, 620, 420)) == [128, 128]
+def test_near_holes_share_a_crop_where_that_costs_no_more() -> None:
+    assert shapes((304, 200, 312, 208), (320, 216, 328, 224)) == [(64, 64)]
+    assert shapes((304, 200, 336, 232), (352, 200, 376, 232)) == [(128, 64)]
+    assert shapes((50, 50, 70, 70), (600, 400, 620, 420)) == [(64, 64)] * 2
 
 
 def test_a_canvas_that_is_smaller_than_a_side_is_spanned() -> None:
@@ -138,14 +127,13 @@ def test_a_canvas_that_is_smaller_than_a_side_is_spanned() -> None:
 
 def test_holes_everywhere_are_one_crop_the_canvas() -> None:
     holes = np.zeros(SIZE[::-1], np.bool_)
-    holes[::40, ::40] = True
+    holes[::30, ::30] = True
     assert crops(holes, Habits(SIDES, 16)) == [Box(0, 0, *SIZE)]
 
 
 def test_hundreds_of_holes_on_a_large_canvas_take_no_time() -> None:
     holes = np.zeros((1080, 1920), np.bool_)
     holes[100:500:24, 100:900:24] = True
-    assert len(range(100, 500, 24)) * len(range(100, 900, 24)) > 2 * MOST
     began = time.process_time()
     boxes = crops(holes, Habits(SIDES, 16))
     assert time.process_time() - began < 0.25
@@ -182,7 +170,7 @@ def test_tiny_holes_are_those_that_opencv_counts(holes: Mask, least: int) -> Non
         ({"crop_sides": (256, 128)}, "ascending"),
         ({"crop_sides": (128, 128)}, "ascending"),
         ({"crop_sides": (0, 128)}, "0"),
-        ({"crop_sides": (128,), "crop_context": 60}, "room"),
+        ({"crop_sides": (128,), "crop_context": 61}, "room"),
         ({"crop_context": -1}, "-1"),
         ({"least_hole": -1}, "-1"),
     ],
@@ -196,7 +184,7 @@ def test_habits_that_cannot_be_are_refused(fields: dict[str, Any], why: str) -> 
 
 
 @pytest.mark.parametrize("clip", MOST_RATIO)
-def test_in_real_footage_squares_take_little_more_and_are_soon_found(clip: str) -> None:
+def test_in_real_footage_they_take_little_more_and_are_soon_found(clip: str) -> None:
     film = as_frames(frames(clip, SIZE, start=60, stop=80))
     outputs = paint(film, Grain(), session=Session(Brief(look="grain"), SIZE))
     real = [each.holes for each in outputs if each.holes.any()]
