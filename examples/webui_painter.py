@@ -27,9 +27,16 @@ from warpaint.proto.errors import Code
 
 DEFAULT_URL = "http://127.0.0.1:7860"
 
-# What the Brief does not say, in webui's words. Euler is there in every version, and adds no noise on the way: films
-# stay calmer. Webui's folder of outputs is not for single frames.
-SETTINGS = {"steps": 20, "cfg_scale": 7.0, "sampler_name": "Euler", "save_images": False}
+# The Brief's schedulers in webui's words. TCD is in Forge alone; webui says so if it is asked for what it has not.
+SAMPLERS = {
+    "ddim": "DDIM",
+    "dpm++": "DPM++ 2M",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "lcm": "LCM",
+    "tcd": "TCD",
+    "unipc": "UniPC",
+}
 # For holes: 1 starts from the picture, not from noise; False forbids webui to zoom by itself. A blur would mix the raw
 # frame into the border of what is painted.
 HOLE_SETTINGS = {"inpainting_fill": 1, "inpaint_full_res": False, "mask_blur": 0}
@@ -136,9 +143,13 @@ def _fields(job: PaintJob) -> dict[str, Any]:
         "prompt": job.brief.prompt,
         "negative_prompt": job.brief.negative_prompt,
         "denoising_strength": job.brief.strength,
+        "steps": job.brief.steps,
+        "cfg_scale": job.brief.guidance,
+        "sampler_name": SAMPLERS[job.brief.scheduler],
         "seed": job.seed,
+        "save_images": False,  # webui's folder of outputs is not for single frames
     }
-    return SETTINGS | fields | holes
+    return fields | holes
 
 
 def _size(bgr: Picture) -> tuple[int, int]:

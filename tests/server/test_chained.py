@@ -13,6 +13,7 @@ from support.studio import RATE, Grain, as_frames, drive
 from warpaint.engines.base import Frame, PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
+from warpaint.proto.messages import Provenance
 from warpaint.server.asks import Output
 from warpaint.server.live import LiveSession
 from warpaint.server.session import Session
@@ -249,3 +250,27 @@ def test_a_frame_before_the_change_of_prompts_is_no_reason_to_fade_for_ever(stil
     begun_anew = [replace(frame, pts=Fraction(frame.index - 8, RATE)) for frame in still[8:40]]
     film.show(begun_anew)
     assert film.painter.keyframes[-1].earlier is None
+
+
+# How often holes are painted
+
+
+def test_holes_are_painted_so_often_and_filled_in_between(moving: list[Frame]) -> None:
+    never_due = {"keyframe_threshold": 255.0, "hole_limit": 1.0}
+    often, seldom = (filmed(Session, repaint_gap_s=gap_s, **never_due) for gap_s in (0.0, 0.199))
+    often.show(moving)
+    outputs = seldom.show(moving)
+    painted = [sorted({job.frame.index for job in film.painter.jobs}) for film in (often, seldom)]
+    assert painted[0] == list(range(len(moving)))
+    assert painted[1] == [0, 5, 10, 15]
+    for output in outputs[1:]:
+        filled = output.index not in painted[1]
+        assert (output.provenance is Provenance.FILLED) == (filled and bool(output.holes.any()))
+        assert bool(output.painted_pixels) == (not filled)
+
+
+def test_where_time_goes_back_holes_are_painted_again(moving: list[Frame]) -> None:
+    film = filmed(Session, repaint_gap_s=100.0, keyframe_threshold=255.0, hole_limit=1.0)
+    film.show(moving[:3])
+    film.show([replace(frame, pts=frame.pts - 1000) for frame in moving[3:6]])
+    assert {job.frame.index for job in film.painter.jobs} == {0, 3}
