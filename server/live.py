@@ -302,7 +302,9 @@ def _wanted(
     if not boxes:
         return {}
     under = Composition(last.painted, last.hops, holes)
-    jobs = [rolling.hole_job(frame, now.epoch, number + i, brief, box, under) for i, box in enumerate(boxes)]
+    jobs = [
+        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references) for i, box in enumerate(boxes)
+    ]
     return {"holes": InFlight(PaintAsk(jobs), last, boxes, holes)}
 
 

@@ -280,7 +280,7 @@ def keyframe_job(
         origin=(0, 0),
         size=(w, h),
         canvas=start,
-        memory=before.memory if before and brief.attend_last else None,
+        memory=before.memory if before else None,
         earlier=wording(progress, frame.pts, brief),
     )
 
@@ -299,12 +299,21 @@ def locked(
     return held, replace(progress, tone=followed(progress.tone, seen, gap_s, brief.colour_lock_s))
 
 
-def hole_job(frame: Frame, epoch: int, number: int, brief: Brief, box: Box, composition: Composition) -> PaintJob:
+def hole_job(
+    frame: Frame,
+    epoch: int,
+    number: int,
+    brief: Brief,
+    box: Box,
+    composition: Composition,
+    references: References,
+) -> PaintJob:
     """The job to paint the holes in a box of a frame."""
     h, w = frame.bgr.shape[:2]
     crop = replace(frame, bgr=frame.bgr[box.slices])
     canvas, holes = composition.paint[box.slices], composition.holes[box.slices]
-    return PaintJob(number, epoch, crop, brief, _seed(brief, frame), (box.x0, box.y0), (w, h), canvas, holes)
+    memory = references["keyframe"].memory
+    return PaintJob(number, epoch, crop, brief, _seed(brief, frame), (box.x0, box.y0), (w, h), canvas, holes, memory)
 
 
 def _seed(brief: Brief, frame: Frame) -> int:

@@ -108,7 +108,10 @@ class Session:
         # Repaint: crops around the other holes, laid over within them.
         boxes = crops(composition.holes, self._habits)
         number = progress.next_job
-        jobs = [rolling.hole_job(frame, epoch, number + i, brief, box, composition) for i, box in enumerate(boxes)]
+        jobs = [
+            rolling.hole_job(frame, epoch, number + i, brief, box, composition, references)
+            for i, box in enumerate(boxes)
+        ]
         repaints = [picture for picture, _ in (yield from _painted(jobs))] if jobs else []
         painted_pixels += sum(box.area for box in boxes)
         composition = rolling.repainted(composition, boxes, repaints, brief.feather)

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 from bench import isolation, live, memory, resume, session, steadiness, wire
 
 
-
 def _cost() -> RenderableType:
     """Imported when it is asked for: torch would be in every other figure of memory."""
     from bench import cost

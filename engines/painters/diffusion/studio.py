@@ -17,6 +17,7 @@ from .denoise import Batch, ControlInput, denoise
 from .files import adapter_of
 from .jobs import Group, Item, blanked, holes_of, start_of
 from .kept import Kept
+from .memory import Memory, read
 from .models import Models
 from .schedulers import Schedule
 from .tagger import prompted, unblocked
@@ -31,7 +32,7 @@ NAME_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """One item, painted. picture None: the model gave no numbers. memory: what its attention is kept under."""
+    """One item, painted. picture None: the model gave no numbers. memory: of a keyframe, for the next one."""
 
     picture: Picture | None
     memory: bytes | None
@@ -57,11 +58,12 @@ class Studio:
         """A job with its texts, and what it looks back at if that is still kept."""
         pipeline = self._pipeline(keyframe=job.holes is None)
         self._adapt(pipeline, job.brief.loras)
-        brief, tags = job.brief, self._tags(job)
+        brief, memory = job.brief, read(job.memory)
+        tags = self._tags(job, memory)
         prompt = prompted(brief.prompt, tags, prefix=brief.tag_prefix) if tags else brief.prompt
         texts = self._encoders[id(pipeline)].texts(brief, prompt, job.earlier)
-        looks_back = brief.attend_last and job.holes is None and job.memory is not None
-        return Item(place, job, texts, tags, self.kept.get(job.memory) if looks_back else None)
+        looks_back = brief.attend_last and job.holes is None and memory.attention is not None
+        return Item(place, job, texts, tags, self.kept.get(memory.attention) if looks_back else None)
 
     def paint(self, group: Group, items: Sequence[Item], cancelled: Callable[[], bool]) -> list[Painting]:
         """The items of one group, painted as one batch. Raises CancelledError, and what torch raises."""
@@ -83,9 +85,10 @@ class Studio:
         decoded = self._decoded(group, painted)
         finite = torch.isfinite(decoded).flatten(1).all(1).tolist()
         pictures = latents.pictures_of(decoded)
-        memories = self._remembered(items, banks[1], pictures) if banks else [None] * len(items)
+        names = self._kept(items, banks[1], pictures) if banks else [None] * len(items)
+        memories = [Memory(name, each.tags) for name, each in zip(names, items, strict=True)]
         return [
-            Painting(picture if whole else None, memory if whole else None)
+            Painting(picture, memory.packed() if group.keyframe else None) if whole else Painting(None, None)
             for picture, memory, whole in zip(pictures, memories, finite, strict=True)
         ]
 
@@ -105,11 +108,13 @@ class Studio:
             pipeline.disable_lora()
         self._adapted[id(pipeline)] = loras
 
-    def _tags(self, job: PaintJob) -> tuple[str, ...]:
-        """What the tagger sees in a keyframe, but for what the Brief blocks."""
+    def _tags(self, job: PaintJob, memory: Memory) -> tuple[str, ...]:
+        """What the tagger sees in a keyframe, but for what the Brief blocks; around holes, what it saw in that."""
         tagger, threshold = self.models.tagger, job.brief.tag_threshold
-        if tagger is None or not threshold or job.holes is not None:
+        if tagger is None or not threshold:
             return ()
+        if job.holes is not None:
+            return memory.tags
         [tags] = tagger.tags([job.frame.bgr], threshold=threshold)
         return unblocked(tags, job.brief.tag_block)
 
@@ -170,9 +175,7 @@ class Studio:
         back = [each.back for each in items if each.back is not None and each.back.shape == shape]
         return back or None, [Bank(shape) for _ in items]
 
-    def _remembered(
-        self, items: Sequence[Item], banks: Sequence[Bank], pictures: Sequence[Picture]
-    ) -> list[bytes | None]:
+    def _kept(self, items: Sequence[Item], banks: Sequence[Bank], pictures: Sequence[Picture]) -> list[bytes | None]:
         """The names under which the items' attention is kept; None: it is larger than all that may be."""
         names = [_name(each.job, picture) for each, picture in zip(items, pictures, strict=True)]
         return [

@@ -13,6 +13,7 @@ from support.easel import SIZE, brief, hole, hole_job, keyframe, scene
 from support.tiny_sd import Tiny
 from warpaint.engines.base import PaintDone, PaintJob, Picture, Wording
 from warpaint.engines.painters.diffusion.jobs import Group
+from warpaint.engines.painters.diffusion.memory import Memory, read
 from warpaint.engines.painters.diffusion.painter import Diffusion
 from warpaint.engines.painters.diffusion.studio import Studio
 from warpaint.engines.settings import EngineSettings
@@ -205,8 +206,8 @@ def test_what_is_kept_stays_within_its_budget(tiny: Tiny) -> None:
     memories = [few.paint([keyframe(wanted, scene(seed))], never)[0].memory for seed in range(6)]
     assert None not in memories
     assert few.studio.kept.nbytes <= 2 * 10**6
-    assert few.studio.kept.get(memories[0]) is None
-    assert few.studio.kept.get(memories[-1]) is not None
+    assert few.studio.kept.get(read(memories[0]).attention) is None
+    assert few.studio.kept.get(read(memories[-1]).attention) is not None
     none = Diffusion(EngineSettings(model=str(tiny.base), device="cpu", cache_mb=0))
     [done] = none.paint([keyframe(wanted)], never)
     assert done.memory is None
@@ -225,7 +226,25 @@ def test_tags_join_the_prompt_of_keyframes(painter: Diffusion) -> None:
     np.testing.assert_array_equal(done.image, painted(painter, keyframe(said, red)))
     [blocked] = painter.paint([keyframe(wanted.changed({"tag_block": ("red_background",)}), red)], never)
     assert "red background" not in blocked.tags
-    assert painter.paint([hole_job(wanted, red)], never)[0].tags == ()
+
+
+def test_holes_have_the_tags_of_their_keyframe(painter: Diffusion) -> None:
+    wanted = brief(tag_threshold=0.5)
+    [done] = painter.paint([keyframe(wanted)], never)
+    assert done.memory is not None
+    [with_tags] = painter.paint([hole_job(wanted, memory=done.memory)], never)
+    assert with_tags.tags == done.tags
+    assert with_tags.memory is None
+    said = brief(prompt=", ".join((wanted.prompt, *done.tags)))
+    np.testing.assert_array_equal(with_tags.image, painted(painter, hole_job(said)))
+    assert painter.paint([hole_job(wanted)], never)[0].tags == ()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"\xff", b'{"attention": 3, "tags": []}', b'{"attention": "x", "tags": 1}']
+)
+def test_what_is_no_memory_is_an_empty_one(data: bytes) -> None:
+    assert read(data) == Memory()
 
 
 # What goes wrong
