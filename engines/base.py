@@ -144,7 +144,8 @@ class Habits:
 
     crop_sides: what each side of a crop around holes may be, pixels, ascending, so that equal ones can be painted in
     one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
-    pixels. least_hole: holes of fewer pixels are filled cheaply. batches: jobs of several sessions may come in one
+    pixels. least_hole: holes that no square of so many pixels fits into are filled
+    cheaply. batches: jobs of several sessions may come in one
     call, and what one of them takes is then shared by all.
     """
 

@@ -3,6 +3,7 @@
 Boxes are found on a coarse grid of cells: a few thousand of them, however large the canvas.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -65,14 +66,17 @@ def crops(holes: Mask, habits: Habits = NO_HABITS) -> list[Box]:
 
 
 def tiny(holes: Mask, least: int) -> Mask:
-    """The holes [H, W] in connected groups of fewer pixels than this."""
+    """The holes [H, W] in connected groups that no square of so many pixels fits into: small ones, and thin ones."""
     found = np.zeros_like(holes)
-    if least > 1:
-        # OpenCV would count the pixels too, which takes it five times as long as finding the groups.
+    side = math.isqrt(least)
+    if side > 1:
+        square = np.ones((side, side), np.uint8)
+        fitting = cv2.erode(holes.view(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         _, labels = cv2.connectedComponents(holes.view(np.uint8), connectivity=8, ltype=cv2.CV_16U)
         where = np.flatnonzero(holes)
         labels_there = labels.reshape(-1)[where]
-        found.reshape(-1)[where] = np.bincount(labels_there)[labels_there] < least
+        large = np.bincount(labels_there, fitting.reshape(-1)[where])
+        found.reshape(-1)[where] = large[labels_there] == 0
     return found
 
 

@@ -64,9 +64,9 @@ class EngineSettings(BaseModel):
         "the least recently used goes first. A session with attend_last takes 70 MB at 768x512 in fp16.",
     )
     least_hole: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
-        64,
-        description="Painter diffusion: holes of fewer pixels than this are filled cheaply, not painted. A latent "
-        "pixel is 8x8: the model can draw nothing smaller.",
+        256,
+        description="Painter diffusion: holes that no square of so many pixels fits into are filled cheaply, not painted. "
+        "A latent pixel is 8x8: of fewer than two by two of them a model makes a blot.",
     )
 
     @field_validator("model_loras", "embeddings", mode="before")

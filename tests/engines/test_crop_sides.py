@@ -143,21 +143,38 @@ def test_hundreds_of_holes_on_a_large_canvas_take_no_time() -> None:
 # Tiny holes
 
 
-def test_holes_of_fewer_pixels_are_tiny_corners_hang_together() -> None:
-    holes = mask((10, 10, 20, 20), (20, 20, 30, 30), (50, 50, 60, 60), (100, 100, 101, 101))
-    np.testing.assert_array_equal(tiny(holes, 101), mask((50, 50, 60, 60), (100, 100, 101, 101)))
-    np.testing.assert_array_equal(tiny(holes, 100), mask((100, 100, 101, 101)))
+def test_holes_that_no_square_fits_into_are_tiny() -> None:
+    square, sliver, both = (10, 10, 20, 20), (50, 50, 400, 59), (100, 100, 101, 101)
+    holes = mask(square, sliver, both)
+    np.testing.assert_array_equal(tiny(holes, 101), mask(sliver, both))
+    np.testing.assert_array_equal(tiny(holes, 121), holes)
+    np.testing.assert_array_equal(tiny(holes, 81), mask(both))
     assert not tiny(holes, 0).any()
+    assert not tiny(holes, 1).any()
     assert not tiny(np.zeros_like(holes), 50).any()
-    np.testing.assert_array_equal(tiny(holes, 10**6), holes)
+
+
+def test_what_hangs_together_with_a_large_hole_is_not_tiny_corners_do() -> None:
+    holes = mask((10, 10, 20, 20), (20, 20, 22, 30), (5, 15, 10, 16))
+    assert not tiny(holes, 100).any()
+
+
+def test_a_sliver_at_the_edge_is_tiny() -> None:
+    holes = mask((0, 0, SIZE[0], 4), (0, 100, 4, 300))
+    np.testing.assert_array_equal(tiny(holes, 64), holes)
 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays.arrays(np.bool_, (40, 56), elements=st.booleans(), fill=st.just(False)), st.integers(0, 30))
-def test_tiny_holes_are_those_that_opencv_counts(holes: Mask, least: int) -> None:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
-    expected = holes & (stats[:, cv2.CC_STAT_AREA][labels] < least)
-    np.testing.assert_array_equal(tiny(holes, least), expected)
+def test_a_square_fits_into_each_hole_that_is_left(holes: Mask, least: int) -> None:
+    side = int(least**0.5)
+    _, labels = cv2.connectedComponents(holes.view(np.uint8), connectivity=8)
+    small = tiny(holes, least)
+    for label in range(1, labels.max() + 1):
+        group = labels == label
+        inside = np.lib.stride_tricks.sliding_window_view(group, (max(1, side),) * 2).all(axis=(2, 3)).any()
+        assert small[group].any() != inside
+        assert small[group].all() == small[group].any()
 
 
 # Habits that cannot be
