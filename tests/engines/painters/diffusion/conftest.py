@@ -7,10 +7,10 @@ import torch
 
 from warpaint.engines.settings import EngineSettings
 
-GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here"))
+DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
 
 
-@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU)])
+@pytest.fixture(scope="module", params=DEVICES)
 def there(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The settings of the device. fp32 on both: they are compared to a level."""
+    """The settings of the device. fp32 on each: they are compared to a level."""
     return EngineSettings(device=request.param, dtype="fp32").model_dump(include={"device", "dtype"})
