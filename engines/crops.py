@@ -72,7 +72,7 @@ def tiny(holes: Mask, least: int) -> Mask:
     if side > 1:
         square = np.ones((side, side), np.uint8)
         fitting = cv2.erode(holes.view(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        _, labels = cv2.connectedComponents(holes.view(np.uint8), connectivity=8, ltype=cv2.CV_16U)
+        _, labels = cv2.connectedComponents(holes.view(np.uint8), connectivity=8)
         where = np.flatnonzero(holes)
         labels_there = labels.reshape(-1)[where]
         large = np.bincount(labels_there, fitting.reshape(-1)[where])

@@ -55,18 +55,20 @@ class EngineSettings(BaseModel):
     )
     compile: bool = Field(
         False,
-        description="Compile models for each size of picture (torch.compile): it takes minutes at the start, and each "
-        "step less time on a GPU afterwards. If it fails they run as they are.",
+        description="Compile models (torch.compile) for each size of picture when it first comes, which takes up to a "
+        "minute and counts for paint_timeout_s; then each step takes less on a GPU. What cannot be compiled runs as "
+        "it is.",
     )
     cache_mb: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
         512,
         description="Memory for what is kept between keyframes on the device (attention of the last ones, texts), MB; "
-        "the least recently used goes first. A session with attend_last takes 70 MB at 768x512 in fp16.",
+        "the least recently used goes first. A session with attend_last takes 30 MB a step at 768x512 in fp16, twice "
+        "that with guidance.",
     )
     least_hole: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
         256,
-        description="Painter diffusion: holes that no square of so many pixels fits into are filled cheaply, not painted. "
-        "A latent pixel is 8x8: of fewer than two by two of them a model makes a blot.",
+        description="Painter diffusion: holes that no square of so many pixels fits into are filled cheaply, not "
+        "painted. A latent pixel is 8x8: of fewer than two by two of them a model makes a blot.",
     )
 
     @field_validator("model_loras", "embeddings", mode="before")

@@ -40,6 +40,7 @@ class InFlight:
 
     ask: PaintAsk
     under: Reference
+    anew: bool = False  # a keyframe that nothing of the last one was to be in
     boxes: Sequence[Box] = ()
     holes: Mask | None = None
 
@@ -97,8 +98,7 @@ class LiveSession:
         """The new epoch. A change of what is painted asks for a new keyframe; the old ones go on until it is there."""
         if rolling.changes_paint(self.brief, brief):
             progress = rolling.updated(self._now.progress, self.brief, brief)
-            self._now = replace(self._now, progress=progress)
-            self.rekey()
+            self._begin(progress)
         else:
             self._now = replace(self._now, epoch=self.epoch + 1)
         self.brief = brief
@@ -106,7 +106,10 @@ class LiveSession:
 
     def rekey(self) -> int:
         """The new epoch, for which a keyframe of the next frame is asked. What is being painted is forgotten."""
-        self._now = _begun(self._now, replace(self._now.progress, rekey=True))
+        return self._begin(replace(self._now.progress, anew=True))
+
+    def _begin(self, progress: Progress) -> int:
+        self._now = _begun(self._now, replace(progress, rekey=True))
         self._wanted = []
         return self.epoch
 
@@ -173,7 +176,9 @@ class LiveSession:
         now = replace(now, in_flight={other: each for other, each in now.in_flight.items() if other != kind})
         pictures = [each.image for each in done if each.image is not None]
         if len(pictures) < len(painting.ask.jobs):
-            self._now = _failed(now, kind, cancelled=any(each.error is Code.CANCELLED for each in done))
+            self._now = _failed(
+                now, kind, anew=painting.anew, cancelled=any(each.error is Code.CANCELLED for each in done)
+            )
             return False
         now = replace(now, live=replace(now.live, failures=0, retry_at=None))
         if kind == "keyframe":
@@ -191,7 +196,9 @@ class LiveSession:
     def state(self) -> State:
         """All that the next step depends on; what is being painted is asked for again."""
         now = self._now
-        progress = replace(now.progress, rekey=now.progress.rekey or "keyframe" in now.in_flight)
+        progress = now.progress
+        if "keyframe" in now.in_flight:
+            progress = replace(progress, rekey=True, anew=progress.anew or now.in_flight["keyframe"].anew)
         return State(self.brief, self.size, now.epoch, now.references, progress, now.live)
 
     def restore(self, data: bytes) -> None:
@@ -294,7 +301,7 @@ def _wanted(
     if due and "keyframe" not in now.in_flight:
         old = None if holes is None else Composition(last.painted, last.hops, holes)
         job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
-        return {"keyframe": InFlight(PaintAsk([job]), last)}
+        return {"keyframe": InFlight(PaintAsk([job]), last, now.progress.anew)}
     if now.in_flight or holes is None:
         return {}
     holes = holes & ~tiny(holes, habits.least_hole)
@@ -303,9 +310,10 @@ def _wanted(
         return {}
     under = Composition(last.painted, last.hops, holes)
     jobs = [
-        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references) for i, box in enumerate(boxes)
+        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references["keyframe"], now.progress)
+        for i, box in enumerate(boxes)
     ]
-    return {"holes": InFlight(PaintAsk(jobs), last, boxes, holes)}
+    return {"holes": InFlight(PaintAsk(jobs), last, boxes=boxes, holes=holes)}
 
 
 def _remembered(
@@ -323,15 +331,16 @@ def _remembered(
     if faded:
         references.pop("fading", None)
     number = progress.next_job + sum(len(each.ask.jobs) for each in wanted.values())
-    progress = replace(progress, next_job=number, rekey=progress.rekey and "keyframe" not in wanted)
+    asked = "keyframe" in wanted
+    progress = replace(progress, next_job=number, rekey=progress.rekey and not asked, anew=progress.anew and not asked)
     begins = now.seen is None or "keyframe" in wanted
     seen = Seen(glimpse, last.frame.pts, glimpse) if begins or now.seen is None else replace(now.seen, last=glimpse)
     return _Rolling(now.epoch, references | {"last": last}, progress, live, seen, {**now.in_flight, **wanted})
 
 
-def _failed(now: _Rolling, kind: Kind, *, cancelled: bool) -> _Rolling:
+def _failed(now: _Rolling, kind: Kind, *, anew: bool, cancelled: bool) -> _Rolling:
     """A painting failed: it is asked for again, once at once and then after a while."""
-    progress = replace(now.progress, rekey=now.progress.rekey or kind == "keyframe")
+    progress = replace(now.progress, rekey=now.progress.rekey or kind == "keyframe", anew=now.progress.anew or anew)
     if cancelled:
         return replace(now, progress=progress)
     failures = now.live.failures + 1

@@ -88,7 +88,7 @@ def updated(progress: Progress, before: Brief, after: Brief) -> Progress:
     """The progress after a change of what is painted: prompts that fade are left slowly, all else is begun anew."""
     if fades_in(before, after):
         return replace(progress, leaving=Leaving(before.prompt, before.negative_prompt))
-    return replace(progress, leaving=None, tone=None)
+    return replace(progress, anew=True, leaving=None, tone=None)
 
 
 def left_since(progress: Progress, pts: Fraction) -> Progress:
@@ -106,6 +106,14 @@ def wording(progress: Progress, pts: Fraction, brief: Brief) -> Wording | None:
         return None
     share = 1.0 - float(pts - leaving.since) / brief.prompt_fade_s
     return Wording(leaving.prompt, leaving.negative_prompt, share) if share > 0 else None
+
+
+def wording_of(keyframe: Reference, progress: Progress, brief: Brief) -> Wording | None:
+    """The prompts that a keyframe was painted by in part; wholly, if it was before they began to be left."""
+    leaving, pts = progress.leaving, keyframe.frame.pts
+    if leaving is not None and (leaving.since is None or pts < leaving.since):
+        return Wording(leaving.prompt, leaving.negative_prompt, 1.0)
+    return wording(progress, pts, brief)
 
 
 def keyframe_due(frame: Frame, now: Glance, seen: Seen, progress: Progress, brief: Brief) -> bool:
@@ -262,11 +270,11 @@ def keyframe_job(
 ) -> PaintJob:
     """The job to paint a whole frame. composition: of the old references, to start from if the Brief says so.
 
-    One that was asked for begins a chain anew: it has nothing of the last one, unless that is left slowly.
+    One that was asked for begins a chain anew: it has nothing of the last one.
     """
     h, w = frame.bgr.shape[:2]
     before = references.get("keyframe")
-    if progress.rekey and progress.leaving is None:
+    if progress.anew:
         composition = before = None
     start = None
     if composition is not None and brief.keyframe_start == "warped":
@@ -306,14 +314,26 @@ def hole_job(
     brief: Brief,
     box: Box,
     composition: Composition,
-    references: References,
+    keyframe: Reference,
+    progress: Progress,
 ) -> PaintJob:
-    """The job to paint the holes in a box of a frame."""
+    """The job to paint the holes in a box of a frame, in the words of its keyframe."""
     h, w = frame.bgr.shape[:2]
     crop = replace(frame, bgr=frame.bgr[box.slices])
     canvas, holes = composition.paint[box.slices], composition.holes[box.slices]
-    memory = references["keyframe"].memory
-    return PaintJob(number, epoch, crop, brief, _seed(brief, frame), (box.x0, box.y0), (w, h), canvas, holes, memory)
+    return PaintJob(
+        number,
+        epoch,
+        crop,
+        brief,
+        _seed(brief, frame),
+        origin=(box.x0, box.y0),
+        size=(w, h),
+        canvas=canvas,
+        holes=holes,
+        memory=keyframe.memory,
+        earlier=wording_of(keyframe, progress, brief),
+    )
 
 
 def _seed(brief: Brief, frame: Frame) -> int:

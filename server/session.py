@@ -60,7 +60,7 @@ class Session:
 
     def rekey(self) -> int:
         """The new epoch, which begins with a new keyframe."""
-        self._progress = replace(self._progress, rekey=True)
+        self._progress = replace(self._progress, rekey=True, anew=True)
         self.epoch += 1
         return self.epoch
 
@@ -109,7 +109,7 @@ class Session:
         boxes = crops(composition.holes, self._habits)
         number = progress.next_job
         jobs = [
-            rolling.hole_job(frame, epoch, number + i, brief, box, composition, references)
+            rolling.hole_job(frame, epoch, number + i, brief, box, composition, references["keyframe"], progress)
             for i, box in enumerate(boxes)
         ]
         repaints = [picture for picture, _ in (yield from _painted(jobs))] if jobs else []

@@ -79,6 +79,7 @@ def _state(plain: Mapping[str, Any]) -> State:
 def _progress(progress: Progress) -> dict[str, Any]:
     return {
         "rekey": progress.rekey,
+        "anew": progress.anew,
         "many_holes_since": _ratio(progress.many_holes_since),
         "repainted": progress.repainted,
         "repainted_at": _ratio(progress.repainted_at),
@@ -91,6 +92,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
 def _read_progress(plain: Mapping[str, Any]) -> Progress:
     return Progress(
         bool(plain["rekey"]),
+        bool(plain["anew"]),
         _read_ratio(plain["many_holes_since"]),
         float(plain["repainted"]),
         _read_ratio(plain["repainted_at"]),

@@ -53,7 +53,8 @@ class Leaving:
 class Progress:
     """Where a film stands, beside its references."""
 
-    rekey: bool = False  # a new keyframe is asked for
+    rekey: bool = False  # a new keyframe is due, whatever the film does
+    anew: bool = False  # and nothing of the last one is to be in it
     many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
     repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
     repainted_at: Fraction | None = None  # pts of the last frame whose holes were painted, or that was

@@ -13,6 +13,7 @@ from support.studio import RATE, Grain, as_frames, drive
 from warpaint.engines.base import Frame, PaintDone, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
+from warpaint.proto.errors import Code
 from warpaint.proto.messages import Provenance
 from warpaint.server.asks import Output
 from warpaint.server.live import LiveSession
@@ -266,7 +267,7 @@ def test_a_frame_before_the_change_of_prompts_is_no_reason_to_fade_for_ever(stil
 
 
 def test_holes_are_painted_so_often_and_filled_in_between(moving: list[Frame]) -> None:
-    never_due = {"keyframe_threshold": 255.0, "hole_limit": 1.0}
+    never_due: dict[str, Any] = {"keyframe_threshold": 255.0, "hole_limit": 1.0}
     often, seldom = (filmed(Session, repaint_gap_s=gap_s, **never_due) for gap_s in (0.0, 0.199))
     often.show(moving)
     outputs = seldom.show(moving)
@@ -284,3 +285,59 @@ def test_where_time_goes_back_holes_are_painted_again(moving: list[Frame]) -> No
     film.show(moving[:3])
     film.show([replace(frame, pts=frame.pts - 1000) for frame in moving[3:6]])
     assert {job.frame.index for job in film.painter.jobs} == {0, 3}
+
+
+@PACINGS
+def test_holes_are_painted_in_the_words_of_their_keyframe(
+    kind: type[Session | LiveSession], moving: list[Frame]
+) -> None:
+    film = filmed(kind, prompt="a wood", prompt_fade_s=1.0, keyframe_threshold=255.0)
+    film.show(moving[:3])
+    film.session.update(film.session.brief.changed({"prompt": "a reef"}))
+    film.show(moving[3:])
+    shares: dict[int, float] = {}
+    keyframe: PaintJob | None = None
+    for job in film.painter.jobs:
+        if job.holes is None:
+            keyframe = job
+        elif keyframe is not None and job.brief.prompt == "a reef":
+            shares[job.frame.index] = job.earlier.share if job.earlier else 0.0
+            assert shares[job.frame.index] == (keyframe.earlier.share if keyframe.earlier else 1.0)
+    assert len(shares) > 3
+
+
+def test_a_keyframe_that_failed_or_was_cut_off_is_asked_for_again_in_the_same_chain(moving: list[Frame]) -> None:
+    film = filmed(LiveSession, keyframe_start="warped")
+    film.show(moving[:5])
+    session = film.session
+    assert isinstance(session, LiveSession)
+    asked: list[PaintJob] = []
+    for frame in moving[5:8]:
+        drive(session, frame, Dis(), film.painter)
+        for ask in session.take_jobs():
+            if ask.jobs[0].holes is None:
+                asked.append(ask.jobs[0])
+                job = ask.jobs[0]
+                session.adopt([PaintDone(job.id, job.epoch, None, error=Code.PAINTER_FAILED)])
+    assert len(asked) == 2
+    assert all(job.canvas is not None and job.memory is not None for job in asked)
+    second = LiveSession(Brief(), SIZE)
+    drive(session, moving[8], Dis(), film.painter)
+    second.restore(session.snapshot())
+    drive(second, moving[9], Dis(), film.painter)
+    again = [ask.jobs[0] for ask in second.take_jobs() if ask.jobs[0].holes is None]
+    assert all(job.canvas is not None for job in again)
+
+
+@PACINGS
+def test_one_that_was_asked_for_while_prompts_fade_begins_anew_too(
+    kind: type[Session | LiveSession], moving: list[Frame]
+) -> None:
+    film = filmed(kind, prompt="a wood", prompt_fade_s=1.0, keyframe_start="warped", keyframe_threshold=255.0)
+    film.show(moving[:3])
+    film.session.update(film.session.brief.changed({"prompt": "a reef"}))
+    film.session.rekey()
+    film.show(moving[3:5])
+    job = film.painter.keyframes[-1]
+    assert (job.frame.index, job.canvas) == (3, None)
+    assert job.earlier is not None

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-# Layers of self-attention, by the names that diffusers gives them.
+# Layers of self-attention, by the names that diffusers gives them. Not those of the finest level: they are half of all
+# keys and values, and take a fifth more time where the others take a thirtieth.
 SELF_ATTENTION = ".attn1."
+FINEST = ("down_blocks.0.", "up_blocks.3.")
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, each [rows, heads, tokens, width]
 
@@ -23,16 +25,35 @@ Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, each [rows, heads, 
 class Bank:
     """The keys and values of one keyframe: by layer and step; one row, or two with guidance (without text first).
 
-    shape: of its latents, steps and rows, which those of whoever looks back must equal.
+    shape: of its latents, steps and rows, which those of whoever looks back must equal. most_bytes: if all its steps
+    would take more, it is not written, and stays empty.
     """
 
     shape: tuple[int, ...]
+    most_bytes: int
+    steps: int
     pairs: dict[tuple[str, int], Pair] = field(default_factory=dict)
+
+    wanted_bytes: int = 0  # of all steps, as far as is known after the first
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
         return sum(keys.nbytes + values.nbytes for keys, values in self.pairs.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether all its steps take no more than they may."""
+        return self.wanted_bytes <= self.most_bytes
+
+    def write(self, layer: str, step: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keeps a layer's keys and values of a step."""
+        if step == 0:
+            self.wanted_bytes += self.steps * (keys.nbytes + values.nbytes)
+        if self.fits:
+            self.pairs[layer, step] = (keys.clone(), values.clone())
+        else:
+            self.pairs.clear()
 
 
 @dataclass(slots=True)
@@ -55,7 +76,7 @@ class _Pass:
         """Keeps each item's own."""
         items = len(self.written)
         for number, bank in enumerate(self.written):
-            bank.pairs[layer, self.step] = (keys[number::items].clone(), values[number::items].clone())
+            bank.write(layer, self.step, keys[number::items], values[number::items])
 
 
 def _rows(of_items: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -77,13 +98,18 @@ def looking_back(unet: Any, before: Sequence[Bank] | None, written: Sequence[Ban
     plain = dict(unet.attn_processors)
     hook = unet.register_forward_pre_hook(begin_step)
     unet.set_attn_processor(
-        {name: _Attention(this, name) if SELF_ATTENTION in name else each for name, each in plain.items()}
+        {name: _Attention(this, name) if _looks_back(name) else each for name, each in plain.items()}
     )
     try:
-        yield
+        with torch.compiler.set_stance("force_eager"):  # processors that change would be compiled anew each time
+            yield
     finally:
         hook.remove()
         unet.set_attn_processor(plain)
+
+
+def _looks_back(layer: str) -> bool:
+    return SELF_ATTENTION in layer and not layer.startswith(FINEST)
 
 
 class _Attention:

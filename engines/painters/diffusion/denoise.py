@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .rules import in_share
 from .schedulers import Schedule
 
 # The dimension that a model distilled for guidance is told its scale in, and the factor on the scale.
@@ -35,7 +36,7 @@ class ControlInput:
 
     def counts(self, number: int, steps: int) -> bool:
         """Whether it counts in step `number` of `steps`."""
-        return self.start <= number / steps and (number + 1) / steps <= self.end
+        return in_share(self.start, self.end, number, steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from ....proto.errors import Code, RefusedError
 from ...settings import EngineSettings
 from .additions import Embedding, Lora, inspect_controlnet, inspect_embedding, inspect_lora, inspect_taesd
-from .checkpoint import Checkpoint, inspect_model
+from .checkpoint import Checkpoint, family_of, inspect_model
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is to be loaded. loras and embeddings: None if the model is on the hub, of which nothing is known yet."""
+    """What is to be loaded. additions: None if the model is on the hub, of which nothing is known yet."""
 
     base: Checkpoint
     inpaint: Checkpoint | None
@@ -40,7 +40,18 @@ def inspected(settings: EngineSettings) -> Files:
         inpaint = inspect_model(settings.inpaint_model, kind="inpaint", configuration=configuration)
     if settings.taesd is not None:
         inspect_taesd(settings.taesd)
+    check_pair(base, inpaint)
     return Files(base, inpaint, None if base.layout == "hub" else additions_of(settings, base.context_width))
+
+
+def check_pair(base: Checkpoint, inpaint: Checkpoint | None) -> None:
+    """Raises RefusedError if two models are not of one family; of one on the hub that is known when it is fetched."""
+    if inpaint is None or "hub" in (base.layout, inpaint.layout) or base.context_width == inpaint.context_width:
+        return
+    ours, theirs = family_of(base.context_width), family_of(inpaint.context_width)
+    raise _refused(
+        f"{inpaint.path!r} is an inpainting model of {theirs}, but the model is {ours}: they must be of one family"
+    )
 
 
 def additions_of(settings: EngineSettings, width: int) -> Additions:

@@ -13,6 +13,11 @@ class Kept:
         self._cache: LRUCache[Hashable, tuple[Any, int]] = LRUCache(most_bytes, getsizeof=lambda entry: entry[1])
 
     @property
+    def most_bytes(self) -> int:
+        """The budget."""
+        return int(self._cache.maxsize)
+
+    @property
     def nbytes(self) -> int:
         """What is kept now, bytes."""
         return int(self._cache.currsize)

@@ -12,11 +12,13 @@ from ....proto.errors import Code, RefusedError
 from ...settings import EngineSettings
 from . import loading
 from .checkpoint import Checkpoint
-from .files import Additions, additions_of, inspected
+from .files import Additions, additions_of, check_pair, inspected
 from .tagger import Tagger
 
 log = logging.getLogger(__name__)
 
+# Shapes that are compiled, of all nets: some forty sizes of crops in batches of a few sizes, and keyframes.
+MOST_SHAPES = 512
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -58,8 +60,10 @@ def load(settings: EngineSettings) -> Models:
     files = inspected(settings)
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
-    base, inpaint = (None if each is None else _here(each, dtype) for each in (files.base, files.inpaint))
-    additions = files.additions or additions_of(settings, base.context_width if base else 0)
+    base = _here(files.base, dtype)
+    inpaint = None if files.inpaint is None else _here(files.inpaint, dtype)
+    check_pair(base, inpaint)
+    additions = files.additions or additions_of(settings, base.context_width)
     pipelines = [_pipeline(each, additions, settings, device, dtype) for each in (base, inpaint) if each is not None]
     if inpaint is not None:
         pipelines[1].vae = None  # latents of the same family: the base's reads and writes them too
@@ -71,6 +75,8 @@ def load(settings: EngineSettings) -> Models:
     if settings.compile:
         _compile([*(each.unet for each in pipelines), *controls.values()])
     tagger = None if settings.tagger is None else Tagger(settings.tagger, threads=torch.get_num_threads())
+    if device.type == "cuda":
+        torch.cuda.synchronize()  # paintings are on another stream than what was done to the weights
     found = Models(pipelines[0], pipelines[1] if inpaint else None, tiny, controls, tagger, device, dtype)
     log.info("%s on %s in %s, %d MB", settings.model, device, dtype, found.nbytes // 2**20)
     return found
@@ -120,5 +126,6 @@ def _pipeline(
 def _compile(nets: list[Any]) -> None:
     """Has the nets compiled for each size of picture when it comes; what cannot be runs as it is, with a warning."""
     compiler.suppress_errors = True
+    compiler.recompile_limit = MOST_SHAPES
     for each in nets:
         each.compile(dynamic=False)

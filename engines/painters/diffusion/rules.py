@@ -16,6 +16,11 @@ def steps_done(steps: int, strength: float) -> int:
     return min(int(steps * strength), steps)
 
 
+def in_share(start: float, end: float, number: int, steps: int) -> bool:
+    """Whether step `number` of `steps` lies whole between these shares of them."""
+    return start <= number / steps and (number + 1) / steps <= end
+
+
 def complaint(brief: Brief, *, settings: EngineSettings) -> str:
     """Why this Brief cannot be painted, and what can, in a sentence; empty: it can."""
     if not brief.prompt.strip() and not (brief.tag_threshold and settings.tagger):
@@ -35,6 +40,11 @@ def complaint(brief: Brief, *, settings: EngineSettings) -> str:
     if strange := [each.kind for each in brief.control_list if each.kind not in settings.controlnets]:
         known = _listed(list(settings.controlnets))
         return f"brief.controls: this daemon holds no ControlNet {strange[0]!r}; it holds {known}"
+    done = steps_done(brief.steps, brief.strength)
+    for each in brief.control_list:
+        if not any(in_share(each.start, each.end, number, done) for number in range(done)):
+            share = f"{each.start:g} to {each.end:g}"
+            return f"brief.controls: {each.kind!r} would count in no step: {share} of {done} steps holds no whole one"
     return ""
 
 

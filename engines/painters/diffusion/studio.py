@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -13,7 +13,7 @@ from ....proto.brief import control_of, lora_of
 from ...base import PaintJob, Picture
 from . import control, latents
 from .attention import Bank, looking_back
-from .denoise import Batch, ControlInput, denoise
+from .denoise import Batch, CancelledError, ControlInput, denoise
 from .files import adapter_of
 from .jobs import Group, Item, blanked, holes_of, start_of
 from .kept import Kept
@@ -32,10 +32,14 @@ NAME_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """One item, painted. picture None: the model gave no numbers. memory: of a keyframe, for the next one."""
+    """One item, painted. picture None: the model gave no numbers. memory: of a keyframe, for the next one.
+
+    too_large: what its attention would take, bytes, if that is more than may be kept; else 0.
+    """
 
     picture: Picture | None
-    memory: bytes | None
+    memory: bytes | None = None
+    too_large: int = 0
 
 
 class Studio:
@@ -60,18 +64,24 @@ class Studio:
         self._adapt(pipeline, job.brief.loras)
         brief, memory = job.brief, read(job.memory)
         tags = self._tags(job, memory)
-        prompt = prompted(brief.prompt, tags, prefix=brief.tag_prefix) if tags else brief.prompt
-        texts = self._encoders[id(pipeline)].texts(brief, prompt, job.earlier)
+
+        def with_tags(prompt: str) -> str:
+            return prompted(prompt, tags, prefix=brief.tag_prefix) if tags else prompt
+
+        earlier = None if job.earlier is None else replace(job.earlier, prompt=with_tags(job.earlier.prompt))
+        texts = self._encoders[id(pipeline)].texts(brief, with_tags(brief.prompt), earlier)
         looks_back = brief.attend_last and job.holes is None and memory.attention is not None
         return Item(place, job, texts, tags, self.kept.get(memory.attention) if looks_back else None)
 
     def paint(self, group: Group, items: Sequence[Item], cancelled: Callable[[], bool]) -> list[Painting]:
         """The items of one group, painted as one batch. Raises CancelledError, and what torch raises."""
+        if cancelled():
+            raise CancelledError
         pipeline = self._pipeline(keyframe=group.keyframe)
         self._adapt(pipeline, group.loras)
         schedule = Schedule(
             group.scheduler,
-            self.models.base.scheduler.config,
+            pipeline.scheduler.config,
             steps=group.steps,
             strength=group.strength,
             device=self.models.device,
@@ -85,11 +95,10 @@ class Studio:
         decoded = self._decoded(group, painted)
         finite = torch.isfinite(decoded).flatten(1).all(1).tolist()
         pictures = latents.pictures_of(decoded)
-        names = self._kept(items, banks[1], pictures) if banks else [None] * len(items)
-        memories = [Memory(name, each.tags) for name, each in zip(names, items, strict=True)]
+        written = banks[1] if banks else [None] * len(items)
         return [
-            Painting(picture, memory.packed() if group.keyframe else None) if whole else Painting(None, None)
-            for picture, memory, whole in zip(pictures, memories, finite, strict=True)
+            self._finished(item, picture, bank) if whole else Painting(None)
+            for item, picture, bank, whole in zip(items, pictures, written, finite, strict=True)
         ]
 
     def _pipeline(self, *, keyframe: bool) -> Any:
@@ -98,8 +107,9 @@ class Studio:
 
     def _adapt(self, pipeline: Any, loras: tuple[str, ...]) -> None:
         """Has the pipeline use these LoRAs and no others."""
-        if self._adapted.get(id(pipeline), ()) == loras:
+        if self._adapted.get(id(pipeline)) == loras:
             return
+        self._adapted.pop(id(pipeline), None)  # if what follows fails, nothing is known
         if loras:
             wanted = [lora_of(each) for each in loras]
             pipeline.enable_lora()
@@ -173,14 +183,19 @@ class Studio:
             return None
         shape = (*batch.start.shape[1:], len(schedule.timesteps), 1 if batch.not_text is None else 2)
         back = [each.back for each in items if each.back is not None and each.back.shape == shape]
-        return back or None, [Bank(shape) for _ in items]
+        steps = len(schedule.timesteps)
+        return back or None, [Bank(shape, self.kept.most_bytes, steps) for _ in items]
 
-    def _kept(self, items: Sequence[Item], banks: Sequence[Bank], pictures: Sequence[Picture]) -> list[bytes | None]:
-        """The names under which the items' attention is kept; None: it is larger than all that may be."""
-        names = [_name(each.job, picture) for each, picture in zip(items, pictures, strict=True)]
-        return [
-            name if self.kept.put(name, bank, bank.nbytes) else None for name, bank in zip(names, banks, strict=True)
-        ]
+    def _finished(self, item: Item, picture: Picture, bank: Bank | None) -> Painting:
+        """A painting, its attention kept for the next keyframe in place of what it looked back at itself."""
+        if item.job.holes is not None:
+            return Painting(picture)
+        name = None
+        if bank is not None and bank.fits:
+            name = _name(item.job, picture)
+            self.kept.put(name, bank, bank.nbytes)
+        too_large = 0 if bank is None or bank.fits else bank.wanted_bytes
+        return Painting(picture, Memory(name, item.tags).packed(), too_large)
 
     def _count(self, group: Group, batch: Batch, steps: int) -> None:
         rows = len(batch.start) * (1 if batch.not_text is None else 2)

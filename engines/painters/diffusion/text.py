@@ -43,7 +43,8 @@ class TextEncoder:
             before = [self._embedded(text, brief) for text in (earlier.prompt, earlier.negative_prompt)]
             wanted = torch.lerp(wanted, before[0], earlier.share)
             without = torch.lerp(without, before[1], earlier.share)
-        return Texts(wanted, without, self.cut(prompt))
+        cut = [left for text in (prompt, brief.negative_prompt) if (left := self.cut(text))]
+        return Texts(wanted, without, " ... ".join(cut))
 
     def cut(self, text: str) -> str:
         """What of a text is past the model's last token, and is not read."""
