@@ -302,7 +302,8 @@ def locked(
 def hole_job(frame: Frame, epoch: int, number: int, brief: Brief, box: Box, composition: Composition) -> PaintJob:
     """The job to paint the holes in a box of a frame."""
     h, w = frame.bgr.shape[:2]
-    crop = replace(frame, bgr=frame.bgr[box.slices])
+    controls = {kind: image[box.slices] for kind, image in frame.controls.items()}
+    crop = replace(frame, bgr=frame.bgr[box.slices], controls=controls)
     canvas, holes = composition.paint[box.slices], composition.holes[box.slices]
     return PaintJob(number, epoch, crop, brief, _seed(brief, frame), (box.x0, box.y0), (w, h), canvas, holes)
 
