@@ -20,7 +20,7 @@ from ..proto.messages import Opened, Source, Status, Totals
 from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
 from .errors import DaemonGone
-from .images import Frame, PaintedImage
+from .images import NO_CONTROLS, Controls, Frame, PaintedImage
 
 __all__ = ["AsyncClient", "AsyncSession"]
 
@@ -52,13 +52,13 @@ class AsyncSession(SessionBase):
         """Opens the session for frames like this. Raises RefusedError, with what is allowed."""
         return await self._run(self._open(source))
 
-    async def push(self, frame: Frame, pts: int) -> int:
+    async def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS) -> int:
         """The index of a frame that was sent. In pacing `every` it waits until the daemon takes it; in `live` never.
 
         It waits, too, while more results than the credit wait to be taken: take them in another task, or use `paint`.
-        frame and pts: as Session.push has them; the array must not be changed before its result has come.
+        frame, pts, controls: as Session.push has them; the arrays must not be changed before the result has come.
         """
-        return await self._run(self._push(frame, pts, bounded=True))
+        return await self._run(self._push(frame, pts, controls, bounded=True))
 
     async def results(self, *, wait: bool = True) -> AsyncIterator[PaintedImage]:
         """What is painted: what is there, or with `wait` all that is still unanswered; as Session.results has it."""

@@ -14,7 +14,16 @@ from ..proto.messages import MapName, Notice, Open, Opened, Pacing, Result, Sour
 from .connection import Connection, Steps
 from .conversation import Conversation, Drop, PaintedFrame
 from .errors import DaemonGone, raised_for
-from .images import Frame, PaintedImage, painted_image, payload_of, source_of
+from .images import (
+    NO_CONTROLS,
+    Controls,
+    Frame,
+    PaintedImage,
+    control_payloads,
+    painted_image,
+    payload_of,
+    source_of,
+)
 from .link import Link
 
 # Frames a second of a film whose source does not say.
@@ -134,15 +143,16 @@ class SessionBase:
             yield from self._open(self._wishes.source or source_of(frame))
         return self._active
 
-    def _push(self, frame: Frame, pts: int, *, bounded: bool = False) -> Steps[int]:
+    def _push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS, *, bounded: bool = False) -> Steps[int]:
         """bounded: waits also while more results than the credit wait to be taken."""
         conversation = yield from self._ready(frame)
-        payload = payload_of(frame, conversation.opening.source)
+        source = conversation.opening.source
+        payload, images = payload_of(frame, source), control_payloads(controls, source)
         while not conversation.live and not _has_room(conversation, bounded):
             self._check(conversation)
             yield None
         conversation.check()
-        return conversation.frame(pts, payload)
+        return conversation.frame(pts, payload, images)
 
     def _ticks(self, number: int, rate: float | Fraction | None) -> int:
         """When a frame of a film with even steps is shown, in units of the source's time base."""

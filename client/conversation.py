@@ -6,9 +6,10 @@ again, counted as lost, or waited for: SPEC.md, "Coming back".
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from ..proto.errors import Code, RefusedError
@@ -51,6 +52,9 @@ MAX_NOTICES = 100
 MAX_REMEMBERED = 1_000
 
 Send = Callable[[Message, Sequence[Any]], None]
+Payloads = Mapping[str, Any]  # of control images, by kind
+
+NO_PAYLOADS: Payloads = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +155,23 @@ class Conversation:
 
     # What the caller wants
 
-    def frame(self, pts: int, payload: Any) -> int:
+    def frame(self, pts: int, payload: Any, controls: Payloads = NO_PAYLOADS) -> int:
         """The index of a frame that was sent; in `live` also of one that was dropped, for want of credit or connection.
 
+        controls: the payloads of its control images, by kind.
         Raises RefusedError in `every` when there is no credit for it, DaemonGone when the session is being closed.
         """
         self._check_open()
         if not self.live and not self.may_send:
             raise RefusedError(Code.WINDOW_OVERRUN, f"{self.unanswered} frames are unanswered, of {self.window}")
-        message = FrameIn(session=self.opening.session, index=self.next_index, pts=pts)
+        message = FrameIn(session=self.opening.session, index=self.next_index, pts=pts, controls=tuple(controls))
         self.next_index += 1
         if self.live and not self.online:
             self._drop(message, "client", Code.LOST)
         elif not self.may_send:
             self._drop(message, "client", Code.WINDOW_OVERRUN)
         else:
-            self._owe(Owed(message, (payload,)))
+            self._owe(Owed(message, (payload, *controls.values())))
         return message.index
 
     def update(self, changes: dict[str, Any]) -> int:

@@ -1,17 +1,23 @@
 """Frames as arrays: what is sent of them, and what is made of what comes back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..proto.limits import MAX_CONTROLS, MAX_NAME
 from ..proto.messages import Open, Painted, Source
 from .conversation import PaintedFrame
 
 Image = NDArray[np.uint8]
 Frame = Image | bytes | bytearray | memoryview
+Controls = Mapping[str, Image]  # control images, by kind
+
+NO_CONTROLS: Controls = MappingProxyType({})
 
 # Formats whose pictures have a shape: [H, W] and this.
 CHANNELS: dict[str, tuple[int, ...]] = {"bgr24": (3,), "rgb24": (3,), "bgra": (4,), "gray": ()}
@@ -69,6 +75,26 @@ def payload_of(frame: Any, source: Source) -> Any:
         kind = f"{source.width}x{source.height} {source.pixels}" if source.encoding == "raw" else source.encoding
         raise ValueError(f"a frame must be uint8{f' {shape}' if shape else ''}, as the session is {kind} (got {got})")
     return np.ascontiguousarray(frame).reshape(-1)
+
+
+def control_payloads(controls: Mapping[Any, Any], source: Source) -> dict[str, Any]:
+    """The payloads of control images, by kind: bgr24 of the source's stored size. Raises ValueError for others."""
+    if len(controls) > MAX_CONTROLS:
+        raise ValueError(f"a frame has at most {MAX_CONTROLS} control images (got {len(controls)})")
+    for kind in controls:
+        if not isinstance(kind, str) or not 0 < len(kind) <= MAX_NAME:
+            raise ValueError(f"the kind of a control image is a text of 1 to {MAX_NAME} characters (got {kind!r:.60})")
+    return {kind: _control_payload(kind, image, source) for kind, image in controls.items()}
+
+
+def _control_payload(kind: str, image: Any, source: Source) -> Any:
+    size = source.height, source.width
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape not in (size, (*size, 3)):
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        shapes = f"{(*size, 3)}, BGR, or {size}, gray"
+        raise ValueError(f"the control image {kind!r} must be uint8 {shapes}, as the frame's size is (got {got})")
+    coloured = image if image.ndim == 3 else np.broadcast_to(image[..., None], (*size, 3))
+    return np.ascontiguousarray(coloured).reshape(-1)
 
 
 def source_of(frame: Any) -> Source:

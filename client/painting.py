@@ -20,7 +20,7 @@ import zmq
 from ..proto.messages import Opened, Source, Status, Totals
 from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
-from .images import Frame, Image, PaintedImage
+from .images import NO_CONTROLS, Controls, Frame, Image, PaintedImage
 
 __all__ = ["Client", "Image", "PaintedImage", "Session"]
 
@@ -59,16 +59,19 @@ class Session(SessionBase):
         """Opens the session for frames like this. Raises RefusedError, with what is allowed."""
         return self._run(self._open(source))
 
-    def push(self, frame: Frame, pts: int) -> int:
+    def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS) -> int:
         """The index of a frame that was sent. In pacing `every` it waits until the daemon takes it; in `live` never.
 
         The first one opens the session, and waits for that. In `live` a frame for which there is no credit, or no
         connection, is dropped at once, and told in `drops`.
 
         frame: an array of the source's format, or its payload. It must not be changed before its result has come:
-        should the connection be lost, it is sent again. pts: in units of the source's time base.
+        should the connection be lost, it is sent again. pts: in units of the source's time base. controls: images for
+        ControlNets, by kind, u8 [H, W, 3] BGR or [H, W] gray, of the frame's size as stored; as long to be left alone.
+
+        Raises ValueError for an array that is not like this.
         """
-        return self._run(self._push(frame, pts))
+        return self._run(self._push(frame, pts, controls))
 
     def results(self, *, wait: bool = True) -> Iterator[PaintedImage]:
         """What is painted: what is there, or with `wait` all that is still unanswered.

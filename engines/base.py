@@ -7,9 +7,10 @@ Arrays that an engine is given are read-only. An engine inherits nothing of ours
 holds weights may have an attribute `nbytes`, the memory that they occupy, which `status` shows.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -23,15 +24,28 @@ Flow = NDArray[np.float32]  # [H, W, 2], pixels, x then y
 Confidence = NDArray[np.float32]  # [H, W], 0..1
 Mask = NDArray[np.bool_]  # [H, W]
 Hops = NDArray[np.uint8]  # [H, W], resamplings since painted
+Controls = Mapping[str, Picture]  # control images, by kind
+
+# Of a frame that brings none.
+NO_CONTROLS: Controls = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One raw frame at the working size. index counts the source's frames; pts is in seconds."""
+    """One raw frame at the working size. index counts the source's frames; pts is in seconds.
+
+    controls: the images that came with it for ControlNets, each of the shape of `bgr`.
+    """
 
     index: int
     pts: Fraction
     bgr: Picture
+    controls: Controls = field(default_factory=lambda: NO_CONTROLS)
+
+    @property
+    def alone(self) -> "Frame":
+        """The frame without its control images."""
+        return replace(self, controls=NO_CONTROLS) if self.controls else self
 
 
 class Features(Protocol):
@@ -96,11 +110,11 @@ class Wording:
 class PaintJob:
     """One picture to paint: a whole keyframe, or a crop around holes.
 
-    frame.bgr and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas of `size` (W, H).
-    holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or None. For holes,
-    `canvas` is what is painted so far, and only pixels where `holes` is True will be taken from the result. `seed` is
-    the Brief's, varied if the Brief says so. memory is what the painter gave with the last keyframe. earlier is the
-    wording that is being left, while a changed prompt comes in.
+    frame.bgr, frame.controls and canvas are the crop, [h, w, 3]; origin (x, y) is where it lies on the working canvas
+    of `size` (W, H). holes is None for a keyframe; `canvas` is then what to start from instead of the raw frame, or
+    None. For holes, `canvas` is what is painted so far, and only pixels where `holes` is True will be taken from the
+    result. `seed` is the Brief's, varied if the Brief says so. memory is what the painter gave with the last keyframe.
+    earlier is the wording that is being left, while a changed prompt comes in.
     """
 
     id: int

@@ -1,13 +1,14 @@
 """What engines with models are told at the start: where their files lie, and what to compute with. No torch here."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-# Kinds of control image that are computed here from the raw frame.
-ControlKind = Literal["canny", "lineart"]
+# What the kind of a ControlNet may be called: sessions name it in their controls, beside colons and commas.
+CONTROL_KIND = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class EngineSettings(BaseModel):
@@ -41,8 +42,10 @@ class EngineSettings(BaseModel):
     embeddings: tuple[Path, ...] = Field(
         (), description="Painter diffusion: files of textual inversions; their names are words that prompts may hold."
     )
-    controlnets: dict[ControlKind, Path] = Field(
-        {}, description="Painter diffusion: ControlNets, by kind: canny, lineart. Each as KIND=PATH."
+    controlnets: dict[str, Path] = Field(
+        {},
+        description="Painter diffusion: ControlNets, by kind, each as KIND=PATH. What canny and lineart are shown is "
+        "computed; for any other kind, such as depth, clients send images. Letters, digits, - and _.",
     )
     tagger: Path | None = Field(
         None, description="Painter diffusion: folder of a tagger (model.onnx, selected_tags.csv) for keyframes."
@@ -93,3 +96,11 @@ class EngineSettings(BaseModel):
                 raise ValueError(f"the ControlNet {kind!r} is named twice")
             found[kind] = path
         return found
+
+    @field_validator("controlnets")
+    @classmethod
+    def _kinds_can_be_said(cls, controlnets: dict[str, Path]) -> dict[str, Path]:
+        for kind in controlnets:
+            if not CONTROL_KIND.fullmatch(kind):
+                raise ValueError(f"the kind of a ControlNet has letters, digits, - and _ alone, not {kind!r:.60}")
+        return controlnets

@@ -17,13 +17,14 @@ MAX_SIDE = 16_384
 MAX_PICTURE_PIXELS = 2**26
 MAX_PAYLOAD_BYTES = 4 * MAX_PICTURE_PIXELS
 
-# The picture and one payload for each of the four maps.
+# A painted picture and one payload for each of the four maps; a frame, and MAX_CONTROLS images beside it.
 MAX_PAYLOADS = 5
 
 # Prompts are cut by text encoders at some hundreds of tokens; a longer text is a mistake.
 MAX_TEXT = 4_096
 
 # LoRAs and controls of one Brief: each control costs a third of a step more, and more LoRAs than this blur each other.
+# A frame may bring an image for each control.
 MAX_LORAS = 8
 MAX_CONTROLS = 4
 

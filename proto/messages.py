@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .brief import Brief, Share
 from .errors import Code, Retry
 from .limits import (
+    MAX_CONTROLS,
     MAX_DELAY_MS,
     MAX_INTEGER,
     MAX_LINGER_S,
@@ -160,11 +161,21 @@ class Ack(InSession):
 
 
 class FrameIn(InSession):
-    """One frame; one payload. Answered by `painted`, `dropped` or `error` with its index."""
+    """One frame; one payload, and one more for each of `controls`. Answered by `painted`, `dropped` or `error`.
+
+    A control image is raw bgr24 with tight rows, of the source's width and height as stored.
+    """
 
     type: Literal["frame"] = "frame"
     index: Count  # grows from frame to frame
     pts: Number
+    controls: Annotated[tuple[Name, ...], Len(0, MAX_CONTROLS)] = ()  # kinds of the control images, in order
+
+    @model_validator(mode="after")
+    def _controls_once(self) -> "FrameIn":
+        if len(set(self.controls)) != len(self.controls):
+            raise ValueError("controls: each may be named once")
+        return self
 
 
 class Update(InSession):

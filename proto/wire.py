@@ -117,10 +117,17 @@ def _check_sizes(payloads: Sequence[Payload], about: Mapping[str, int | None]) -
 
 
 def _check_count(message: object, payloads: Sequence[Payload], about: Mapping[str, int | None]) -> None:
-    expected = len(message.parts) if isinstance(message, Painted) else int(isinstance(message, FrameIn))
+    expected = _payloads_of(message)
     if len(payloads) != expected:
         kind = getattr(message, "type", "?")
         raise InvalidMessage(f"a `{kind}` like this has {expected} payloads (got {len(payloads)})", **about)
+
+
+def _payloads_of(message: object) -> int:
+    """How many payloads belong to a message."""
+    if isinstance(message, FrameIn):
+        return 1 + len(message.controls)
+    return len(message.parts) if isinstance(message, Painted) else 0
 
 
 def _complaint(error: ValidationError, header: Mapping[Any, Any], about: Mapping[str, int | None]) -> ProtocolError:

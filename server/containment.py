@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -71,9 +72,10 @@ def _read_only(job: PaintJob) -> PaintJob:
         view.flags.writeable = False
         return view
 
+    controls = {kind: locked(image) for kind, image in job.frame.controls.items()}
     return replace(
         job,
-        frame=replace(job.frame, bgr=locked(job.frame.bgr)),
+        frame=replace(job.frame, bgr=locked(job.frame.bgr), controls=MappingProxyType(controls)),
         canvas=None if job.canvas is None else locked(job.canvas),
         holes=None if job.holes is None else locked(job.holes),
     )

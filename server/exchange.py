@@ -128,6 +128,7 @@ def _laid_job(tray: Tray, job: PaintJob) -> dict[str, Any]:
         "origin": job.origin,
         "size": job.size,
         "bgr": _laid_array(tray, job.frame.bgr),
+        "controls": {kind: _laid_array(tray, image) for kind, image in job.frame.controls.items()},
         "canvas": None if job.canvas is None else _laid_array(tray, job.canvas),
         "holes": None if job.holes is None else _laid_array(tray, job.holes),
         "memory": _laid_bytes(tray, job.memory),
@@ -141,10 +142,11 @@ def taken_jobs(tray: Tray, plain: Sequence[dict[str, Any]]) -> list[PaintJob]:
 
 
 def _taken_job(tray: Tray, plain: dict[str, Any]) -> PaintJob:
+    controls = {kind: _taken_array(tray, image, np.uint8) for kind, image in plain["controls"].items()}
     return PaintJob(
         id=plain["id"],
         epoch=plain["epoch"],
-        frame=Frame(plain["index"], Fraction(plain["pts"]), _taken_array(tray, plain["bgr"], np.uint8)),
+        frame=Frame(plain["index"], Fraction(plain["pts"]), _taken_array(tray, plain["bgr"], np.uint8), controls),
         brief=Brief.model_validate(plain["brief"]),
         seed=plain["seed"],
         origin=tuple(plain["origin"]),

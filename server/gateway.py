@@ -269,7 +269,8 @@ class Gateway:
             if self._stopping:
                 raise RefusedError(Code.SHUTTING_DOWN, "the daemon is stopping")
             line.take_frame(message)
-            self._driver.put(Command(line.key, Arrival(message, received.payloads[0], time.monotonic())))
+            payload, *images = received.payloads
+            self._driver.put(Command(line.key, Arrival(message, payload, time.monotonic(), tuple(images))))
         else:
             if isinstance(message, Answered):
                 line.take_request(message.request)

@@ -277,10 +277,10 @@ def _last(
 ) -> Reference:
     """What the next frame is warped from, or while nothing is painted what is seen, which nothing is warped from."""
     if composition is not None:
-        return Reference(frame, composition.paint, composition.hops, features)
+        return Reference(frame.alone, composition.paint, composition.hops, features)
     held = references.get("last") if brief.when_unpainted == "held" else None
     seen = frame.bgr if held is None else held.painted
-    return Reference(frame, seen, np.full(scale.flow[::-1], MOST_HOPS, np.uint8), features)
+    return Reference(frame.alone, seen, np.full(scale.flow[::-1], MOST_HOPS, np.uint8), features)
 
 
 def _mixed(paint: Picture, frame: Frame, references: References, fade: float, brief: Brief) -> Picture:

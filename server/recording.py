@@ -72,10 +72,16 @@ class Record:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Frame):
-        return {"index": value.index, "pts": value.pts.as_integer_ratio(), "bgr": _picture(value.bgr)}
+        return _plain_frame(value)
     if isinstance(value, Brief):
         return value.model_dump()
     return value if value is None or isinstance(value, bytes) else [_plain_done(each) for each in value]
+
+
+def _plain_frame(frame: Frame) -> dict[str, Any]:
+    """Without a key `controls` if there are none, as older records have none."""
+    controls = {"controls": {kind: _picture(image) for kind, image in frame.controls.items()}} if frame.controls else {}
+    return {"index": frame.index, "pts": frame.pts.as_integer_ratio(), "bgr": _picture(frame.bgr), **controls}
 
 
 def _plain_done(done: PaintDone) -> dict[str, Any]:
@@ -105,8 +111,7 @@ def replay(path: Path, flow: FlowEngine) -> Iterator[Output]:
 
 def _played(session: LiveSession, event: str, value: Any, flow: FlowEngine) -> Sequence[Output]:
     if event == "step":
-        frame = Frame(value["index"], Fraction(*value["pts"]), _read_picture(value["bgr"]))
-        outputs = run(session.step(frame), lambda ask: _answer(ask, flow))
+        outputs = run(session.step(_read_frame(value)), lambda ask: _answer(ask, flow))
         session.take_jobs()
         return outputs
     if event == "adopt":
@@ -126,6 +131,11 @@ def _answer(ask: Ask, flow: FlowEngine) -> Any:
     if isinstance(ask, PaintAsk):
         raise ValueError("a live session does not wait for paint")
     return flow.encode(ask.pictures) if isinstance(ask, Encode) else flow.match([ask.request])[0]
+
+
+def _read_frame(plain: Any) -> Frame:
+    controls = {kind: _read_picture(image) for kind, image in plain.get("controls", {}).items()}
+    return Frame(plain["index"], Fraction(*plain["pts"]), _read_picture(plain["bgr"]), controls)
 
 
 def _read_done(plain: Any) -> PaintDone:

@@ -319,7 +319,8 @@ def hole_job(
 ) -> PaintJob:
     """The job to paint the holes in a box of a frame, in the words of its keyframe."""
     h, w = frame.bgr.shape[:2]
-    crop = replace(frame, bgr=frame.bgr[box.slices])
+    controls = {kind: image[box.slices] for kind, image in frame.controls.items()}
+    crop = replace(frame, bgr=frame.bgr[box.slices], controls=controls)
     canvas, holes = composition.paint[box.slices], composition.holes[box.slices]
     return PaintJob(
         number,

@@ -94,7 +94,7 @@ class Session:
             painted_pixels += frame.bgr.shape[0] * frame.bgr.shape[1]
             painted, progress = rolling.locked(painted, frame, progress, references.get("keyframe"), brief)
             whole = Composition.of(painted)
-            fresh = Reference(frame, painted, whole.hops, features, memory=memory)
+            fresh = Reference(frame.alone, painted, whole.hops, features, memory=memory)
             references, matches = _with_keyframe(references, matches, fresh, brief)
             progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts)
             composition = whole if composition is None else _composed(frame, references, matches, brief)
@@ -117,7 +117,7 @@ class Session:
         composition = rolling.repainted(composition, boxes, repaints, brief.feather)
 
         # Remember: only now, when nothing can fail any more.
-        last = Reference(frame, composition.paint, composition.hops, features)
+        last = Reference(frame.alone, composition.paint, composition.hops, features)
         progress = _with_repaints(progress, composition, len(jobs), frame)
         self._references, self._progress = _remembered(references, matches, last, progress, brief)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
@@ -158,7 +158,7 @@ class Session:
         [(painted, _)] = yield from _painted([job])
         self._progress = _after_keyframe(progress, job)
         whole, pixels = Composition.of(painted), painted.shape[0] * painted.shape[1]
-        last = Reference(frame, painted, whole.hops)
+        last = Reference(frame.alone, painted, whole.hops)
         return [_output(last, self.epoch, whole.holes, whole.holes, {}, keyframe=True, painted_pixels=pixels)]
 
 

@@ -10,7 +10,7 @@ from ..proto.brief import Brief
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A frame with its paint, from which later frames are warped.
+    """A frame with its paint, from which later frames are warped. Without its control images: it is not painted anew.
 
     flow leads from the last frame into this one, on a coarser grid; None: this is the last frame. memory is what the
     painter gave with a keyframe, for the next one.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from ..engines.base import NO_HABITS, Frame, Habits, PaintDone, PaintJob, Picture
+from ..engines.base import NO_CONTROLS, NO_HABITS, Controls, Frame, Habits, PaintDone, PaintJob, Picture
 from ..engines.registry import BriefRule, any_brief
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
@@ -42,6 +42,7 @@ from .asks import Ask, Encode, MatchAsk, Output, PaintAsk
 from .canvas import plan
 from .codecs import make_decoder, make_encoder
 from .config import Settings
+from .control_images import control_images
 from .line import Outlet
 from .live import LiveSession
 from .recording import Record
@@ -70,11 +71,12 @@ Reason = Literal["asked", "shutting_down", "client_gone", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame as it came: `at` is time.monotonic() of its arrival."""
+    """A frame as it came: `at` is time.monotonic() of its arrival; images are its control images, as `message` says."""
 
     message: FrameIn
     payload: Payload
     at: float
+    images: tuple[Payload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Stream:
         self._record = _record(opening, settings, self._latest_brief, self.canvas.size, habits)
         self._holding = False
         self._still: Picture | None = None  # what is held
+        self._still_controls = NO_CONTROLS
+        self._last_controls = NO_CONTROLS  # of the frame that was seen last, if it may be held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
         self._unshown: deque[tuple[int, int]] = deque(maxlen=MAX_UNSHOWN)  # requests, and the epochs that show them
         self._keyframe_wanted = False
@@ -315,8 +319,12 @@ class Stream:
         if arrival is None:  # answered already, as dropped
             return
         pts = arrival.message.pts * Fraction(*self.opening.source.time_base)
-        with stages.stage("canvas"):
-            frame = self._held(Frame(index, pts, self.canvas.put(picture)))
+        try:
+            with stages.stage("canvas"):
+                frame = self._held(Frame(index, pts, self.canvas.put(picture), self._controls(arrival)))
+        except RefusedError as error:
+            self._fail(index, error.code, str(error))
+            return
         try:
             outputs = yield from self._timed(frame, stages)
         except RefusedError as error:
@@ -328,17 +336,27 @@ class Stream:
         for output in outputs:
             self._deliver(output, stages)
 
+    def _controls(self, arrival: Arrival) -> Controls:
+        """The control images of a frame, on the canvas. Raises RefusedError: BAD_PAYLOAD."""
+        images = control_images(arrival.message.controls, arrival.images, self.opening.source)
+        return {kind: self.canvas.put(image) for kind, image in images}
+
     def _hold(self, *, on: bool) -> None:
         """Stops the film on the frame that was seen last, or on its first."""
         self._holding = on
+        self._still_controls = self._last_controls
         self._still = self._session.last if on and isinstance(self._session, LiveSession) else None
 
     def _held(self, frame: Frame) -> Frame:
-        """The frame, or while the film is held the picture that is held, at the frame's time."""
+        """The frame, or while the film is held the picture that is held, at the frame's time.
+
+        Its control images are held with it; where it had none, those that come are taken.
+        """
         if not self._holding:
             return frame
-        self._still = frame.bgr if self._still is None else self._still
-        return replace(frame, bgr=self._still)
+        if self._still is None:
+            self._still, self._still_controls = frame.bgr, frame.controls
+        return replace(frame, bgr=self._still, controls=self._still_controls or frame.controls)
 
     def _instead(self, frame: Frame, error: RefusedError) -> list[Output]:
         """What goes out for a frame that failed: its error, or if it is live what is seen while nothing is painted."""
@@ -359,6 +377,7 @@ class Stream:
             except StopIteration as end:
                 outputs: list[Output] = end.value
                 self.steps += 1
+                self._last_controls = frame.controls if self.live else NO_CONTROLS
                 self._recorded("step", frame)
                 return outputs
             with stages.stage("encode_features" if isinstance(ask, Encode) else _stage_of(ask)):

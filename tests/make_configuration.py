@@ -84,8 +84,7 @@ def allowed(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
         return allowed_items(schema)
     if schema["type"] == "object":
-        kinds = ", ".join(f"`{each}`" for each in schema["propertyNames"]["enum"])
-        return f"{allowed(schema['additionalProperties'])} for each of {kinds}"
+        return f"{allowed(schema['additionalProperties'])} for each kind"
     if schema.get("format") == "path":
         return "a path"
     if schema["type"] == "string":

@@ -231,6 +231,23 @@ def test_a_frame_that_was_not_painted(router: Router) -> None:
     in_loop(fail())
 
 
+def test_control_images_go_with_a_frame(router: Router) -> None:
+    router.paints = False
+
+    async def push_one() -> None:
+        async with AsyncClient(router.address) as client, client.session() as session:
+            with pytest.raises(ValueError, match="'depth' must be uint8"):
+                await session.push(picture(0), 0, {"depth": picture(0)[1:]})
+            await session.push(picture(0), 0, controls={"depth": picture(0)[..., 0], "pose": picture(1)})
+            assert await happens(lambda: router.taken == [0])
+            [sitting] = router.sittings.values()
+            assert [frame.controls for frame, _ in sitting.pending] == [("depth", "pose")]
+            router.paint()
+            assert await indices(session) == [0]
+
+    in_loop(push_one())
+
+
 def test_paint_says_what_the_frames_raise(router: Router) -> None:
     def broken() -> Iterator[NDArray[np.uint8]]:
         yield picture(0)

@@ -198,6 +198,24 @@ def test_a_loss_and_the_return() -> None:
     assert again[1].index == 2
 
 
+def test_frames_that_are_sent_again_keep_their_control_images() -> None:
+    talk = Talk()
+    session = talk.opened()
+    images = {"depth": b"\x01\x02\x03" * 2, "pose": b"\x04\x05\x06" * 2}
+    session.frame(0, PICTURE, images)
+    session.frame(1, PICTURE)
+    before = [(each.header, tuple(each.payloads)) for each in talk.connection.outbox]
+    assert [payloads for _, payloads in before] == [(PICTURE, *images.values()), (PICTURE,)]
+    [first, second] = talk.said()
+    assert isinstance(first, FrameIn)
+    assert isinstance(second, FrameIn)
+    assert (first.controls, second.controls) == (("depth", "pose"), ())
+    talk.lose()
+    talk.come_back()
+    talk.hear(resumed())
+    assert [(each.header, tuple(each.payloads)) for each in talk.connection.outbox] == before
+
+
 def test_a_loss_before_any_frame_was_taken() -> None:
     talk = Talk()
     session = talk.opened()

@@ -17,6 +17,7 @@ from support.daemon import Daemon, daemon
 from support.scenes import film, two_layers
 from warpaint.client import connection
 from warpaint.client.errors import DaemonGone, FrameFailed
+from warpaint.client.images import control_payloads
 from warpaint.client.painting import Client, PaintedImage, Session
 from warpaint.proto.errors import Code, InvalidMessage, RefusedError
 from warpaint.proto.messages import Provenance, Result, Source
@@ -303,6 +304,54 @@ def test_a_frame_of_another_size_is_told(client: Client, shape: tuple[int, ...])
         with pytest.raises((ValueError, RefusedError), match="64x48"):
             painted_one(session, np.zeros(shape, np.uint8), 1)
         assert painted_one(session, GOOD, 2).image.shape == GOOD.shape
+
+
+# Control images
+
+
+@pytest.mark.parametrize("pixels", ["bgr24", "gray"])
+def test_control_images_go_with_a_frame(client: Client, pixels: Any) -> None:
+    """In colour, in gray, and as views, whatever the format of the frames."""
+    frame = GOOD if pixels == "bgr24" else GOOD[..., 0]
+    source = Source(width=64, height=48, pixels=pixels)
+    with client.session(painter="identity", flow="none", source=source) as session:
+        session.push(frame, 0, {"depth": GOOD[..., 0], "pose": GOOD[::-1, ::-1]})
+        session.push(frame, 40, controls={})
+        assert [each.index for each in session.results()] == [0, 1]
+
+
+def test_what_is_sent_of_a_control_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    sent = control_payloads({"a": image[..., 1], "b": image, "c": image[:, ::-1]}, Source(width=64, height=48))
+    assert {kind: bytes(each) for kind, each in sent.items()} == {
+        "a": np.dstack([image[..., 1]] * 3).tobytes(),
+        "b": image.tobytes(),
+        "c": image[:, ::-1].tobytes(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("controls", "said"),
+    [
+        (
+            {"depth": GOOD[:, :63]},
+            r"'depth' must be uint8 \(48, 64, 3\), BGR, or \(48, 64\), gray.* \(got uint8 \(48, 63, 3\)\)",
+        ),
+        ({"depth": GOOD[..., :1]}, r"got uint8 \(48, 64, 1\)"),
+        ({"depth": GOOD.reshape(-1)}, r"got uint8 \(9216,\)"),
+        ({"depth": GOOD.astype(np.float32)}, r"got float32"),
+        ({"depth": GOOD.tobytes()}, r"got bytes"),
+        ({"depth": None}, r"got NoneType"),
+        ({"": GOOD}, r"the kind of a control image is a text of 1 to 200 characters \(got ''\)"),
+        ({7: GOOD}, r"got 7"),
+        (dict.fromkeys("abcde", GOOD), r"at most 4 control images \(got 5\)"),
+    ],
+)
+def test_what_is_no_control_image_is_a_value_error(client: Client, controls: Any, said: str) -> None:
+    with client.session(painter="identity", flow="none") as session:
+        with pytest.raises(ValueError, match=said):
+            session.push(GOOD, 0, controls=controls)
+        assert painted_one(session, GOOD, 1).index == 0
 
 
 def test_a_frame_that_cannot_be_painted_does_not_end_the_session(

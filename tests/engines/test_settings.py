@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from warpaint.engines.settings import EngineSettings
 from warpaint.proto.brief import explain
 
-CONTROLNETS = {"canny": Path("/models/canny"), "lineart": Path("lineart=2")}
+CONTROLNETS = {"canny": Path("/models/canny"), "lineart": Path("lineart=2"), "Open-Pose_2": Path("pose")}
 
 
 def made(**fields: Any) -> EngineSettings:
@@ -29,10 +29,10 @@ def test_every_setting_has_a_default_and_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "canny=/models/canny, lineart=lineart=2",
-        ["canny=/models/canny", "lineart=lineart=2"],
-        ("canny=/models/canny", "lineart=lineart=2"),
-        {"canny": "/models/canny", "lineart": "lineart=2"},
+        "canny=/models/canny, lineart=lineart=2, Open-Pose_2=pose",
+        ["canny=/models/canny", "lineart=lineart=2", "Open-Pose_2=pose"],
+        ("canny=/models/canny", "lineart=lineart=2", "Open-Pose_2=pose"),
+        {"canny": "/models/canny", "lineart": "lineart=2", "Open-Pose_2": "pose"},
     ],
     ids=["text", "list", "tuple", "map"],
 )
@@ -47,7 +47,9 @@ def test_controlnets_by_kind(value: Any) -> None:
         ("canny=", "'canny=' is not KIND=PATH"),
         (["canny=a", "lineart"], "'lineart' is not KIND=PATH"),
         ("canny=a,canny=b", "the ControlNet 'canny' is named twice"),
-        ("depth=a", "Input should be 'canny' or 'lineart' (got 'depth')"),
+        ("depth:0.5=a", "has letters, digits, - and _ alone, not 'depth:0.5'"),
+        ({"": "a"}, "has letters, digits, - and _ alone, not ''"),
+        ({"línea": "a"}, "has letters, digits, - and _ alone, not 'línea'"),
         (7, "Input should be a valid dictionary (got 7)"),
     ],
 )

@@ -15,6 +15,7 @@ import msgpack
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import RETRY, Code
 from warpaint.proto.limits import (
+    MAX_CONTROLS,
     MAX_HEADER_BYTES,
     MAX_LORAS,
     MAX_NESTING,
@@ -64,6 +65,8 @@ FOLDER = Path(__file__).parents[2] / "proto" / "vectors"
 
 # A gray picture of 4 x 2 pixels, the smallest that shows rows and columns.
 PICTURE = bytes(range(8))
+# A control image of the same size: always three bytes a pixel.
+CONTROL_IMAGE = bytes(range(0x40, 0x58))
 PAINTED_PICTURE = bytes(range(0x80, 0x88))
 # (dx, dy) = (0.5, -1) for each of its pixels: float32, little endian.
 FLOW = bytes.fromhex("0000003f000080bf") * 8
@@ -108,6 +111,8 @@ def _client_messages() -> list[tuple[Any, ...]]:
         ("ack", Ack(session=1, seq=41)),
         ("frame", FrameIn(session=1, index=0, pts=0), PICTURE),
         ("frame-negative-pts", FrameIn(session=1, index=2**53 - 1, pts=-(2**53 - 1)), PICTURE),
+        ("frame-with-a-control", FrameIn(session=1, index=1, pts=40, controls=("depth",)), PICTURE, CONTROL_IMAGE),
+        ("frame-with-controls", _full_frame(), PICTURE, *[CONTROL_IMAGE] * MAX_CONTROLS),
         ("update-minimal", Update(session=1, request=1, changes={})),
         ("update-full", Update(session=1, request=2, changes={"look": "pencil", "seed": 7, "strength": 0.5})),
         ("update-lists", Update(session=1, request=2, changes={"loras": ("lcm:1", "ink:0.5"), "tag_block": ()})),
@@ -123,6 +128,10 @@ def _client_messages() -> list[tuple[Any, ...]]:
         ("pong-full", Pong(nonce=77)),
         ("status", AskStatus()),
     ]
+
+
+def _full_frame() -> FrameIn:
+    return FrameIn(session=1, index=2, pts=80, controls=("depth", "canny", "openpose", "my-scribbles_2"))
 
 
 def _full_open() -> Open:
@@ -397,6 +406,7 @@ def _fields_refused() -> list[Vector]:
         _refused("frame-without-index", Code.INVALID_FIELD, {"v": 1, "type": "frame", "session": 1, "pts": 0}, PICTURE),
         _refused("open-without-source", Code.INVALID_FIELD, {"v": 1, "type": "open", "session": 1}),
         *_numbers_refused(),
+        *_controls_refused(),
         _refused("flag-of-wrong-type", Code.INVALID_FIELD, {"v": 1, "type": "close", "session": 1, "discard": 1}),
         _refused("source-too-wide", Code.INVALID_FIELD, _open(source={"width": 16_385, "height": 1})),
         _refused("source-without-height", Code.INVALID_FIELD, _open(source={"width": 4, "height": 0})),
@@ -434,6 +444,31 @@ def _numbers_refused() -> list[Vector]:
     return [
         _refused(f"index-{name}", Code.INVALID_FIELD, {**_frame(), "index": value}, PICTURE)
         for name, value in values.items()
+    ]
+
+
+def _controls_refused() -> list[Vector]:
+    """Of a frame, each with as many payloads as it names."""
+    values: dict[str, Any] = {
+        "twice": ["depth", "depth"],
+        "empty": [""],
+        "of-numbers": [1],
+        "nil": None,
+        "text": "depth",
+    }
+    many = {**_frame(), "controls": list("abcde")}
+    return [
+        *(
+            _refused(
+                f"frame-controls-{name}",
+                Code.INVALID_FIELD,
+                {**_frame(), "controls": value},
+                PICTURE,
+                *[CONTROL_IMAGE] * (len(value) if isinstance(value, list) else 1),
+            )
+            for name, value in values.items()
+        ),
+        _refused("frame-controls-too-many", Code.INVALID_FIELD, many, PICTURE, *[CONTROL_IMAGE] * MAX_CONTROLS),
     ]
 
 
@@ -490,6 +525,7 @@ def _payloads_refused() -> list[Vector]:
     return [
         _invalid("frame-without-payload", Code.INVALID_FIELD, frame),
         _invalid("frame-with-two-payloads", Code.INVALID_FIELD, frame, PICTURE, PICTURE),
+        _refused("frame-without-its-control", Code.INVALID_FIELD, {**_frame(), "controls": ["depth"]}, PICTURE),
         _invalid("ping-with-payload", Code.INVALID_FIELD, ping, b""),
         _invalid("painted-without-its-maps", Code.INVALID_FIELD, painted, PAINTED_PICTURE, direction="to_client"),
         _invalid("too-many-payloads", Code.TOO_LARGE, frame, *[b"\x00"] * (MAX_PAYLOADS + 1)),

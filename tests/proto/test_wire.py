@@ -42,6 +42,9 @@ from warpaint.proto.wire import pack, to_client, to_server
 PING = b"\x82\xa1v\x01\xa4type\xa4ping"
 CLOSE = b"\x83\xa1v\x01\xa4type\xa5close\xa7session"  # without the number
 FRAME = b"\x85\xa1v\x01\xa4type\xa5frame\xa7session\x01\xa5index\x02\xa3pts\xd0\xd8"
+FRAME_WITH_CONTROLS = (
+    b"\x86\xa1v\x01\xa4type\xa5frame\xa7session\x01\xa5index\x02\xa3pts\x28\xa8controls\x92\xa5depth\xa4pose"
+)
 
 # Written by hand from the MessagePack specification, so that a mistake of ours cannot stand on both sides.
 LITERALS: list[tuple[Callable[..., Any], bytes, Message, list[bytes]]] = [
@@ -85,6 +88,12 @@ LITERALS: list[tuple[Callable[..., Any], bytes, Message, list[bytes]]] = [
             parts=(Part(name="picture"), Part(name="hops", dtype="uint8", shape=(2, 4))),
         ),
         [b"\x07", b"\x01" * 8],
+    ),
+    (
+        to_server,
+        FRAME_WITH_CONTROLS,
+        FrameIn(session=1, index=2, pts=40, controls=("depth", "pose")),
+        [b"\x07", b"\x08" * 3, b"\x09" * 3],
     ),
     (
         to_client,
@@ -174,6 +183,7 @@ def test_no_depth_exhausts_the_stack(before: bytes, depth: int, one: bytes) -> N
         ([b"\x82" + CLOSE[1:-8]], InvalidMessage, r"close\.session: Field required$"),
         ([FRAME], InvalidMessage, r"`frame` .* 1 payload.* \(got 0\)"),
         ([FRAME, b"", b""], InvalidMessage, r"1 payload.* \(got 2\)"),
+        ([FRAME_WITH_CONTROLS, b"", b""], InvalidMessage, r"`frame` .* 3 payload.* \(got 2\)"),
         ([PING, b""], InvalidMessage, r"`ping` .* 0 payload.* \(got 1\)"),
         ([PING, *[b""] * 6], TooLarge, rf"at most {MAX_PAYLOADS} payloads \(got 6\)"),
         ([FRAME, bytes(MAX_PAYLOAD_BYTES + 1)], TooLarge, f"payload 0 has .* at most {MAX_PAYLOAD_BYTES}"),

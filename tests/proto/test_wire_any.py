@@ -90,7 +90,9 @@ def sizes(metadata: list[Any]) -> dict[str, Any]:
 
 
 def payloads_of(message: Message) -> list[bytes]:
-    count = len(message.parts) if isinstance(message, Painted) else int(isinstance(message, FrameIn))
+    count = len(message.parts) if isinstance(message, Painted) else 0
+    if isinstance(message, FrameIn):
+        count = 1 + len(message.controls)
     return [bytes([number]) for number in range(count)]
 
 

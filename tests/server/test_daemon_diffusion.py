@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from support.clips import clip as clip_of
 from support.clips import frames
-from support.daemon import Daemon, daemon, not_started
+from support.daemon import Daemon, Wire, daemon, not_started
 from support.tiny_sd import Tiny
+from warpaint.client.errors import FrameFailed
 from warpaint.client.painting import Client
+from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, WarpaintError
+from warpaint.proto.messages import Error, FrameIn, Painted, Source
 
 WARPAINT = Path(sys.executable).with_name("warpaint")
 SIZE = (192, 128)
@@ -31,7 +35,8 @@ def running(tiny: Tiny, tiny_tagger: Path, tmp_path_factory: pytest.TempPathFact
         *("--painter", "diffusion", "--model", str(tiny.base), "--inpaint-model", str(tiny.inpaint_file)),
         *("--model-configuration", str(tiny.configuration), "--taesd", str(tiny.taesd)),
         *("--model-loras", f"{tiny.lora},{tiny.other_lora}", "--embeddings", str(tiny.embedding)),
-        *("--controlnets", f"canny={tiny.canny_file},lineart={tiny.lineart}", "--tagger", str(tiny_tagger)),
+        *("--controlnets", f"canny={tiny.canny_file},lineart={tiny.lineart},depth={tiny.lineart}"),
+        *("--tagger", str(tiny_tagger)),
         *("--device", "cpu", "--painter-threads", "1"),
     ]
     with daemon(tmp_path_factory.mktemp("daemon"), *flags) as made:
@@ -129,7 +134,7 @@ def test_a_prompt_that_is_cut_is_told(running: Daemon, clip: list[Any]) -> None:
         ({"strength": 0.1}, "less than one"),
         ({"loras": ["unknown"]}, "it holds lora, other_lora"),
         ({"controls": ["canny", "canny:0.5"]}, "'canny' is named twice"),
-        ({"controls": ["depth"]}, "it holds canny, lineart"),
+        ({"controls": ["pose"]}, "it holds canny, lineart, depth"),
     ],
     ids=str,
 )
@@ -144,6 +149,59 @@ def test_a_wish_that_cannot_be_met_is_refused_at_once(
             with pytest.raises(WarpaintError, match=said):
                 session.update(**wish)
             assert next(iter(session.results())).image.shape == clip[0].shape
+
+
+# Control images of the client's own
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_a_control_image_that_is_sent_changes_the_painting(running: Daemon, clip: list[Any], encoding: Any) -> None:
+    """Another image changes it again; and the client's own edges are not those that are computed.
+
+    Tiny ControlNets hardly tell one image from another; but the same image gives the same bits.
+    """
+    source = Source(width=SIZE[0], height=SIZE[1], encoding=encoding)
+    frame: Any = clip[0] if encoding == "raw" else cv2.imencode(".jpg", clip[0])[1].tobytes()
+
+    def painted(kind: str, **controls: Any) -> Any:
+        with Client(running.address) as client, client.session(source=source, **ASKED, controls=[kind]) as session:
+            session.push(frame, 0, controls=controls)
+            [result] = session.results()
+            return result.image
+
+    white, black = (np.full((SIZE[1], SIZE[0]), level, np.uint8) for level in (255, 0))
+    images = [painted("depth:4", depth=white), painted("depth:4", depth=black), painted("depth:0", depth=white)]
+    images += [painted("canny:4"), painted("canny:4", canny=white)]
+    for number, one in enumerate(images):
+        assert all(far(one, other) > 0 for other in images[:number])
+    np.testing.assert_array_equal(painted("depth:4", depth=np.dstack([white] * 3), canny=black), images[0])
+
+
+def test_a_keyframe_without_its_control_image_fails_and_the_next_frame_is_painted(
+    running: Daemon, clip: list[Any]
+) -> None:
+    with Client(running.address) as client, client.session(**ASKED, controls=["depth"]) as session:
+        session.push(clip[0], 0)
+        with pytest.raises(FrameFailed, match="'depth' is not computed here; send its image with each frame") as caught:
+            list(session.results())
+        assert caught.value.code is Code.BAD_BRIEF
+        session.push(clip[1], 40, controls={"depth": clip[1]})
+        session.push(clip[2], 80)  # its holes are painted without
+        keyframe, warped = session.results()
+    assert (keyframe.index, keyframe.info.provenance) == (1, "painted")
+    assert (warped.index, warped.info.provenance in ("warped", "filled")) == (2, True)
+
+
+def test_a_control_image_of_another_size_fails_its_frame(running: Daemon, clip: list[Any]) -> None:
+    wanted = Brief(**ASKED, controls=("depth",))
+    with Wire(running.address) as wire:
+        wire.open(Source(width=SIZE[0], height=SIZE[1]), brief=wanted)
+        for index, image in enumerate((clip[0][:64].tobytes(), clip[0].tobytes())):
+            wire.send(FrameIn(session=0, index=index, pts=40 * index, controls=("depth",)), clip[0].tobytes(), image)
+        error = wire.expect(Error)
+        assert (error.code, error.index) == (Code.BAD_PAYLOAD, 0)
+        assert "'depth' has 36864 bytes; 192x128 as bgr24 has 73728" in error.message
+        assert wire.expect(Painted).index == 1
 
 
 def test_a_film_from_the_command_line(running: Daemon, tmp_path: Path) -> None:
@@ -183,7 +241,8 @@ def test_a_film_from_the_command_line(running: Daemon, tmp_path: Path) -> None:
         (["--model", "{base}", "--inpaint-model", "{base_file}"], "base"),
         (["--model", "{base}", "--model-loras", "{taesd}/config.json"], "config.json"),
         (["--model", "{base}", "--controlnets", "canny=/a,canny=/b"], "named twice"),
-        (["--model", "{base}", "--controlnets", "pose=/a"], "canny"),
+        (["--model", "{base}", "--controlnets", "po:se=/a"], "letters, digits, - and _ alone, not 'po:se'"),
+        (["--model", "{base}", "--controlnets", "pose=/a"], "/a"),
         (["--model", "{base}", "--device", "cuda"], "no device 'cuda' here"),
     ],
     ids=str,

@@ -1,5 +1,6 @@
 """Jobs for painters that read, on pictures small enough for tests."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -29,6 +30,11 @@ def keyframe(wanted: Brief, bgr: Picture | None = None, **fields: Any) -> PaintJ
     bgr = scene() if bgr is None else bgr
     size = bgr.shape[1], bgr.shape[0]
     return PaintJob(0, 0, Frame(0, Fraction(0), bgr), wanted, wanted.seed, **{"origin": (0, 0), "size": size, **fields})
+
+
+def with_controls(job: PaintJob, **images: Picture) -> PaintJob:
+    """The job of a frame that these images came with, by kind."""
+    return replace(job, frame=replace(job.frame, controls=images))
 
 
 def hole(size: tuple[int, int] = SIZE) -> Mask:

@@ -1,7 +1,8 @@
 """Control images: what a ControlNet is shown of the raw frame, so that a painting keeps its shapes.
 
-Each function takes a picture, BGR u8 [H, W, 3], of 8 x 8 pixels or more, and returns u8 [H, W, 3], gray: white lines
-on black, as ControlNets of its name were trained with. Same picture, same bits.
+What is computed here is u8 [H, W, 3], gray, of a picture, BGR u8 [H, W, 3], of 8 x 8 pixels or more: white lines on
+black, as ControlNets of the function's name were trained with. Same picture, same bits. A frame may bring images of its
+own, of these kinds or any other.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...base import Picture
+from ...base import Frame, Picture
 from ...grid import pixel_grid
 
 Floats = NDArray[np.float32]
@@ -62,6 +63,20 @@ def lineart(bgr: Picture) -> Picture:
 
 # The ControlNets that a picture can be made for, by the name of their kind.
 KINDS: Mapping[str, Callable[[Picture], Picture]] = MappingProxyType({"canny": canny, "lineart": lineart})
+
+
+def can_show(kind: str, frame: Frame) -> bool:
+    """Whether there is an image of this kind for a frame."""
+    return kind in frame.controls or kind in KINDS
+
+
+def image_of(kind: str, frame: Frame) -> Picture:
+    """What a ControlNet of this kind is shown, BGR u8 [H, W, 3]: the image that came with the frame, or one computed.
+
+    There must be one: see `can_show`.
+    """
+    sent = frame.controls.get(kind)
+    return KINDS[kind](frame.bgr) if sent is None else sent
 
 
 def _gray(lines: NDArray[np.uint8]) -> Picture:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....proto.brief import control_of
 from ...base import Mask, PaintJob, Picture
+from . import control
 from .attention import Bank
 from .text import Texts
 
@@ -17,7 +19,11 @@ BLANK = 127
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the jobs of a batch have in common. size: (W, H) of each; back: the shape of the banks looked back at."""
+    """What the jobs of a batch have in common.
+
+    size: (W, H) of each; controls: those of the Brief that there is an image for; back: the shape of the banks looked
+    back at.
+    """
 
     keyframe: bool
     size: tuple[int, int]
@@ -55,11 +61,16 @@ def group_of(item: Item) -> Group:
         guidance=brief.guidance,
         scheduler=brief.scheduler,
         loras=brief.loras,
-        controls=brief.controls,
+        controls=shown_controls(item.job),
         vae=brief.vae,
         attend=brief.attend_last and keyframe,
         back=None if item.back is None else item.back.shape,
     )
+
+
+def shown_controls(job: PaintJob) -> tuple[str, ...]:
+    """The Brief's controls, as it says them, for which the frame brought an image or one can be computed."""
+    return tuple(each for each in job.brief.controls if control.can_show(control_of(each).kind, job.frame))
 
 
 def batches(items: Sequence[Item]) -> Iterator[list[Item]]:

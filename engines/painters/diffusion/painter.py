@@ -13,13 +13,13 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from ....proto.brief import Brief
+from ....proto.brief import Brief, control_of
 from ....proto.errors import Code
 from ...base import Frame, Habits, PaintDone, PaintJob
 from ...settings import EngineSettings
 from . import latents, models
 from .denoise import CancelledError
-from .jobs import Group, Item, batches, group_of
+from .jobs import Group, Item, batches, group_of, shown_controls
 from .rules import complaint
 from .studio import Painting, Studio
 
@@ -108,7 +108,7 @@ class Diffusion:
         h, w = job.frame.bgr.shape[:2]
         if any(each % latents.CELL for each in (w, h, *job.origin, *job.size)):
             return f"a picture must lie on multiples of {latents.CELL} pixels; this is {w}x{h} at {job.origin}"
-        return complaint(job.brief, settings=self._settings)
+        return complaint(job.brief, settings=self._settings) or _missing_image(job)
 
     def _painted(self, group: Group, items: Sequence[Item], cancelled: Callable[[], bool]) -> dict[int, PaintDone]:
         """The results of a batch by place; of its halves if there is not enough memory for the whole."""
@@ -189,6 +189,15 @@ class Diffusion:
         for each in self.paint([keyframe, holes], lambda: False):
             if each.error is not None:
                 log.warning("painting to warm up failed: %s", each.why)
+
+
+def _missing_image(job: PaintJob) -> str:
+    """Which image a keyframe lacks, in a sentence; empty: none. Holes need none: they fit to what is around them."""
+    missing = set(job.brief.controls) - set(shown_controls(job))
+    if job.holes is not None or not missing:
+        return ""
+    kind = next(control_of(each).kind for each in job.brief.controls if each in missing)
+    return f"brief.controls: {kind!r} is not computed here; send its image with each frame"
 
 
 def _failed(job: PaintJob, code: Code, why: str) -> PaintDone:

@@ -22,7 +22,10 @@ def in_share(start: float, end: float, number: int, steps: int) -> bool:
 
 
 def complaint(brief: Brief, *, settings: EngineSettings) -> str:
-    """Why this Brief cannot be painted, and what can, in a sentence; empty: it can."""
+    """Why this Brief cannot be painted, and what can, in a sentence; empty: it can.
+
+    Whether the images of controls will come that are not computed here, nobody knows yet.
+    """
     if not brief.prompt.strip() and not (brief.tag_threshold and settings.tagger):
         return "brief.prompt: a diffusion model paints what it is told; the prompt is empty"
     if not steps_done(brief.steps, brief.strength):

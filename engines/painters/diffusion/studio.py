@@ -153,7 +153,7 @@ class Studio:
 
     def _control(self, text: str, jobs: Sequence[PaintJob]) -> ControlInput:
         wanted = control_of(text)
-        pictures = [control.KINDS[wanted.kind](each.frame.bgr) for each in jobs]
+        pictures = [control.image_of(wanted.kind, each.frame) for each in jobs]
         shown = latents.tensor_of(pictures, self._like)
         return ControlInput(self.models.controls[wanted.kind], shown, wanted.weight, wanted.start, wanted.end)
 

@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
 
 from support.scenes import noise_texture
-from warpaint.engines.base import Picture
-from warpaint.engines.painters.diffusion.control import KINDS, canny, lineart
+from warpaint.engines.base import Frame, Picture
+from warpaint.engines.painters.diffusion.control import KINDS, can_show, canny, image_of, lineart
 
 Control = Callable[[Picture], Picture]
 LEFT, TOP, RIGHT, BOTTOM = 60, 30, 139, 99  # the first and the last pixels of the square
@@ -27,6 +29,15 @@ def near_its_outline(reach: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool
 
 def test_the_kinds() -> None:
     assert dict(KINDS) == {"canny": canny, "lineart": lineart}
+
+
+def test_an_image_that_came_with_the_frame_goes_before_one_that_is_computed() -> None:
+    frame, sent = Frame(0, Fraction(0), square()), square(0, 255)
+    np.testing.assert_array_equal(image_of("canny", frame), canny(square()))
+    assert [can_show(kind, frame) for kind in ("canny", "lineart", "depth")] == [True, True, False]
+    brought = replace(frame, controls={"canny": sent, "depth": sent})
+    assert image_of("canny", brought) is image_of("depth", brought) is sent
+    assert [can_show(kind, brought) for kind in ("canny", "depth", "pose")] == [True, True, False]
 
 
 @each_kind

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from support.easel import SIZE, brief, hole, hole_job, keyframe, scene
+from support.easel import SIZE, brief, hole, hole_job, keyframe, scene, with_controls
 from support.tiny_sd import Tiny
 from warpaint.engines.base import PaintDone, PaintJob, Picture, Wording
+from warpaint.engines.painters.diffusion import control
 from warpaint.engines.painters.diffusion.jobs import Group
 from warpaint.engines.painters.diffusion.memory import Memory, read
 from warpaint.engines.painters.diffusion.painter import Diffusion
@@ -33,7 +34,7 @@ def painter(tiny: Tiny, tiny_tagger: Path, there: dict[str, Any]) -> Diffusion:
             taesd=tiny.taesd,
             model_loras=(tiny.lora, tiny.other_lora),
             embeddings=(tiny.embedding,),
-            controlnets={"canny": tiny.canny, "lineart": tiny.lineart},
+            controlnets={"canny": tiny.canny, "lineart": tiny.lineart, "depth": tiny.lineart},
             tagger=tiny_tagger,
             **there,
         )
@@ -245,6 +246,53 @@ def test_holes_have_the_tags_of_their_keyframe(painter: Diffusion) -> None:
 )
 def test_what_is_no_memory_is_an_empty_one(data: bytes) -> None:
     assert read(data) == Memory()
+
+
+# Control images that come with the frame. Tiny ControlNets hardly tell one image from another: they are to weigh much,
+# and as the same image gives the same bits, any difference counts.
+
+WHITE, BLACK = (np.full((SIZE[1], SIZE[0], 3), level, np.uint8) for level in (255, 0))
+
+
+@pytest.mark.parametrize("make", [keyframe, hole_job])
+def test_an_image_that_came_is_what_the_controlnet_is_shown(painter: Diffusion, make: Callable[..., PaintJob]) -> None:
+    job = make(brief(controls=("depth:4",)))
+    one = painted(painter, with_controls(job, depth=WHITE))
+    assert far(one, painted(painter, with_controls(job, depth=BLACK))) > 0
+    np.testing.assert_array_equal(one, painted(painter, with_controls(job, depth=WHITE, pose=BLACK)))
+
+
+@pytest.mark.parametrize("make", [keyframe, hole_job])
+def test_an_image_that_came_takes_the_place_of_the_one_that_is_computed(
+    painter: Diffusion, make: Callable[..., PaintJob]
+) -> None:
+    job = make(brief(controls=("canny:4",)))
+    computed = painted(painter, job)
+    same = with_controls(job, canny=control.canny(job.frame.bgr))
+    np.testing.assert_array_equal(painted(painter, same), computed)
+    assert far(painted(painter, with_controls(job, canny=WHITE)), computed) > 0
+
+
+def test_a_keyframe_whose_image_did_not_come_fails_alone(painter: Diffusion) -> None:
+    job = keyframe(brief(controls=("canny", "depth:0.5")))
+    bad, good = painter.paint([job, with_controls(job, depth=scene(10))], never)
+    assert bad.error is Code.BAD_BRIEF
+    assert bad.why == "brief.controls: 'depth' is not computed here; send its image with each frame"
+    assert good.image is not None
+
+
+def test_holes_whose_image_did_not_come_are_painted_without_that_control(painter: Diffusion) -> None:
+    """And beside those whose image came."""
+    without = painted(painter, hole_job(brief(controls=("canny",))))
+    job = hole_job(brief(controls=("depth", "canny")))
+    np.testing.assert_array_equal(painted(painter, job), without)
+    shown = with_controls(job, depth=scene(10))
+    alone = [painted(painter, each) for each in (shown, job)]
+    together = painter.paint([replace(shown, id=0), replace(job, id=1)], never)
+    for one, done in zip(alone, together, strict=True):
+        assert done.image is not None
+        assert np.abs(one.astype(int) - done.image).max() <= 1
+    assert far(alone[0], alone[1]) > SEEN / 5
 
 
 # What goes wrong
