@@ -196,9 +196,9 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
         raise ValueError(f"{path} is not TOML: {error}") from None
 
 
-def environment_of_a_child() -> dict[str, str]:
-    """The environment for a Python process that finds the modules that this one finds."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)}
+def environment_of_a_child(**others: str) -> dict[str, str]:
+    """The environment for a Python process that finds the modules that this one finds, with these besides."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(each).absolute()) for each in sys.path)} | others
 
 
 def default_file() -> str:

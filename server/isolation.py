@@ -168,7 +168,7 @@ def _started(name: str, threads: int, settings: EngineSettings, *descriptors: in
         [sys.executable, "-u", "-P", "-m", f"{__package__}.painter_process", *options, *level, "--", name],
         stdin=subprocess.DEVNULL,
         stdout=STDERR,
-        env=environment_of_a_child(),
+        env=environment_of_a_child(OMP_NUM_THREADS=str(threads)),  # torch reads it when it is loaded
         pass_fds=descriptors,
     )
 

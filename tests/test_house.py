@@ -58,7 +58,7 @@ DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
 ENVIRONMENT = {
     "client/link.py": [DEFAULT_ADDRESS],
     "client/local_daemon.py": [DEFAULT_ADDRESS],
-    "server/config.py": [CHILDS_ENVIRONMENT, DEFAULT_ADDRESS],
+    "server/config.py": [DEFAULT_ADDRESS, CHILDS_ENVIRONMENT],
 }
 
 

@@ -52,19 +52,8 @@ TEXT_TOKENS, TEXT_WIDTH = 77, 768
 def run() -> RenderableType:
     """The cost of a frame by scheme; and the time that one takes with the tiny models."""
     torch.set_num_threads(2)
-    title = (
-        "Stable Diffusion 1.5, GFLOPs an output frame: 4 steps of LCM, TAESD, flow `dis` (on the CPU, 0 GFLOPs of nets)"
-    )
-    columns = (
-        "clip",
-        "holes",
-        "keyframes",
-        "painted",
-        "original",
-        "each frame, 1 / 2 / 4 steps",
-        "Warpaint",
-        "of original",
-    )
+    title = "Stable Diffusion 1.5, GFLOPs an output frame: 4 steps of LCM, TAESD; flow `dis`, no net: 0"
+    columns = ("clip", "gap, s", "holes", "keyframes", "painted", "original", "alone, 1 / 2 / 4 steps", "ours", "share")
     costs = Table(*columns, title=title)
     rates = Table(
         "clip",

@@ -20,7 +20,9 @@ from warpaint.engines.painters.diffusion.additions import (
     inspect_lora,
     inspect_taesd,
 )
+from warpaint.engines.painters.diffusion.checkpoint import Checkpoint, Family
 from warpaint.engines.painters.diffusion.configuration import ControlNetConfig, read_config
+from warpaint.engines.painters.diffusion.files import check_pair
 from warpaint.engines.painters.diffusion.sd1 import CONFIGURATION
 from warpaint.proto.errors import Code, RefusedError
 
@@ -162,3 +164,17 @@ def test_a_textual_inversion_has_the_width_of_the_model(tiny: Tiny, tmp_path: Pa
         lambda: inspect_embedding(made(tmp_path, {"clip_l": (1, 768), "clip_g": (1, 1280)}), 768)
     )
     assert "is a LoRA, not a textual inversion" in refusal(lambda: inspect_embedding(tiny.lora, WIDTH))
+
+
+# Two models of different families
+
+
+def test_models_of_different_families_are_no_pair() -> None:
+    base = Checkpoint("base", "single", Family.SD1, "base", "fp16", 768)
+    check_pair(base, None)
+    check_pair(base, Checkpoint("inpaint", "folder", Family.SD1, "inpaint", "fp32", 768))
+    check_pair(base, Checkpoint("org/inpaint", "hub", Family.UNKNOWN, "inpaint", "unknown", 0))
+    with pytest.raises(
+        RefusedError, match=r"'inpaint' is an inpainting model of .*2.*, but the model is .*1.*one family"
+    ):
+        check_pair(base, Checkpoint("inpaint", "single", Family.SD2, "inpaint", "fp16", 1024))

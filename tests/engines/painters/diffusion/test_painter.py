@@ -13,7 +13,7 @@ from support.easel import SIZE, brief, hole, hole_job, keyframe, scene, with_con
 from support.tiny_sd import Tiny
 from warpaint.engines.base import PaintDone, PaintJob, Picture, Wording
 from warpaint.engines.painters.diffusion import control
-from warpaint.engines.painters.diffusion.jobs import Group
+from warpaint.engines.painters.diffusion.jobs import Group, Item
 from warpaint.engines.painters.diffusion.memory import Memory, read
 from warpaint.engines.painters.diffusion.painter import Diffusion
 from warpaint.engines.painters.diffusion.studio import Studio
@@ -345,10 +345,77 @@ def test_pictures_that_are_no_multiple_of_a_latent_are_refused(painter: Diffusio
     assert "100x64" in done.why
 
 
-def test_a_job_that_fails_fails_alone(painter: Diffusion) -> None:
-    bad, good = painter.paint([keyframe(brief(prompt="")), keyframe(brief())], never)
-    assert bad.error is Code.BAD_BRIEF
+def test_a_job_that_fails_fails_alone(painter: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = Studio.item
+
+    def failing(self: Studio, place: int, job: PaintJob) -> Item:
+        if job.seed == 13:
+            raise ValueError("the text encoder is cross")
+        return item(self, place, job)
+
+    monkeypatch.setattr(Studio, "item", failing)
+    jobs = [keyframe(brief(prompt="")), keyframe(brief(seed=13)), keyframe(brief())]
+    refused, bad, good = painter.paint(jobs, never)
+    assert (refused.error, bad.error) == (Code.BAD_BRIEF, Code.PAINTER_FAILED)
+    assert "ValueError: the text encoder is cross" in bad.why
     assert good.image is not None
+
+
+def test_a_batch_that_fails_fails_alone(painter: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint = Studio.paint
+
+    def failing(self: Studio, group: Group, items: Any, cancelled: Any) -> Any:
+        if not group.keyframe:
+            raise RuntimeError("shapes do not fit")
+        return paint(self, group, items, cancelled)
+
+    monkeypatch.setattr(Studio, "paint", failing)
+    good, bad = painter.paint([keyframe(brief()), hole_job(brief())], never)
+    assert good.image is not None
+    assert bad.error is Code.PAINTER_FAILED
+    assert "shapes do not fit" in bad.why
+
+
+def test_a_call_beside_one_that_was_given_up_is_refused(painter: Diffusion) -> None:
+    done: list[PaintDone] = []
+
+    def while_painting() -> bool:
+        if not done:
+            done.extend(painter.paint([keyframe(brief())], never))
+        return False
+
+    assert painter.paint([keyframe(brief())], while_painting)[0].image is not None
+    assert done[0].error is Code.PAINTER_FAILED
+    assert "given up" in done[0].why
+
+
+def test_attention_that_is_too_large_is_told(tiny: Tiny, there: dict[str, Any]) -> None:
+    small = Diffusion(EngineSettings.model_validate({"model": str(tiny.base), "cache_mb": 0, **there}))
+    [done] = small.paint([keyframe(brief(attend_last=True))], never)
+    assert done.image is not None
+    assert done.memory is None
+    assert done.note is not None
+    assert done.note[0] is Code.RESOURCE_EXHAUSTED
+    assert "cache_mb is 0" in done.note[1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_a_device_may_say_in_many_ways_that_it_is_short_of_memory(
+    painter: Diffusion, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def short(*_: Any) -> Any:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(Studio, "paint", short)
+    assert failed(painter, keyframe(brief())).error is Code.RESOURCE_EXHAUSTED
 
 
 def test_it_stops_between_steps(painter: Diffusion) -> None:
@@ -380,7 +447,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     def limited(self: Studio, group: Group, items: Any, cancelled: Any) -> Any:
         tried.append(len(items))
-        if len(items) > most[0]:
+        if len(items) > most[0] or any(each.job.seed == 13 for each in items):
             raise torch.OutOfMemoryError("out of memory")
         return paint(self, group, items, cancelled)
 
@@ -398,7 +465,9 @@ def test_a_device_short_of_memory_gets_half_the_batch(painter: Diffusion, short_
         assert done.error is Code.RESOURCE_EXHAUSTED
         assert "192x128" in done.why
     short_of_memory[0] = 4
-    assert painter.paint(jobs, never)[0].image is not None
+    half, other = painter.paint([keyframe(brief(seed=3)), keyframe(brief(seed=13))], never)
+    assert half.image is not None
+    assert other.error is Code.RESOURCE_EXHAUSTED
 
 
 # Holes

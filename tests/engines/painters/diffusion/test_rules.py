@@ -51,6 +51,11 @@ def test_what_can_be_painted(brief: dict[str, Any]) -> None:
             "brief.prompt: a diffusion model paints what it is told; the prompt is empty",
         ),
         (
+            {"controls": ["canny:1:0:0.2"], "steps": 8, "strength": 0.5},
+            RICH,
+            "brief.controls: 'canny' would count in no step: 0 to 0.2 of 4 steps holds no whole one",
+        ),
+        (
             {"strength": 0.2, "steps": 4},
             RICH,
             "brief.strength: 0.2 of 4 steps is less than one; at least 0.25 is needed, or more steps",
