@@ -31,7 +31,7 @@ def _identity(_settings: EngineSettings) -> Painter:
 
 def _diffusion(settings: EngineSettings) -> Painter:
     try:
-        from .painters.diffusion.files import inspected
+        from .painters.diffusion.weights.files import inspected
 
         inspected(settings)  # without torch, which takes seconds to import: a wrong path is told at once
         from .painters.diffusion.painter import Diffusion

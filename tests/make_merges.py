@@ -1,4 +1,4 @@
-"""Makes engines/painters/diffusion/sd1/tokenizer/merges.txt.gz: the merges of CLIP's tokenizer.
+"""Makes engines/painters/diffusion/weights/sd1/tokenizer/merges.txt.gz: the merges of CLIP's tokenizer.
 
     python tests/make_merges.py open_clip_torch-3.3.0-py3-none-any.whl
 
@@ -11,7 +11,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "engines" / "painters" / "diffusion" / "sd1" / "tokenizer" / "merges.txt.gz"
+DATA = (
+    Path(__file__).parents[1] / "engines" / "painters" / "diffusion" / "weights" / "sd1" / "tokenizer" / "merges.txt.gz"
+)
 IN_THE_WHEEL = "open_clip/bpe_simple_vocab_16e6.txt.gz"
 # The 49,408 tokens of CLIP are 256 bytes, the same that end a word, what the merges make, and two special ones.
 MERGES = 49408 - 2 * 256 - 2

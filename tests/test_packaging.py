@@ -18,7 +18,7 @@ from warpaint import __version__
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("client", "engines", "proto", "server")
 DIST_INFO = f"warpaint-{__version__}.dist-info"
-SD1 = ROOT / "engines" / "painters" / "diffusion" / "sd1"
+SD1 = ROOT / "engines" / "painters" / "diffusion" / "weights" / "sd1"
 BUILT_WITHIN_S = 60.0
 
 

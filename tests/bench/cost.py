@@ -25,8 +25,8 @@ from support.clips import frames
 from support.tiny_sd import Tiny, tiny_models
 from warpaint.engines.base import Frame, PaintJob
 from warpaint.engines.flow.dis import Dis
-from warpaint.engines.painters.diffusion import sd1
 from warpaint.engines.painters.diffusion.painter import Diffusion
+from warpaint.engines.painters.diffusion.weights import sd1
 from warpaint.engines.painters.diffusion.work import Net, Size, Work
 from warpaint.engines.settings import EngineSettings
 from warpaint.proto.brief import Brief

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from support.original_names import original_text, original_unet, original_vae
-from warpaint.engines.painters.diffusion.sd1 import CONFIGURATION
+from warpaint.engines.painters.diffusion.weights.sd1 import CONFIGURATION
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F8_E4M3": 1}
 SD2_UNET: dict[str, Any] = {

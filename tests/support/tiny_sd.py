@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from support.original_names import original_controlnet, original_text, original_unet, original_vae
-from warpaint.engines.painters.diffusion.sd1 import byte_letters
+from warpaint.engines.painters.diffusion.weights.sd1 import byte_letters
 
 WIDTH = 16  # of the context
 LATENT_SCALE = 0.18215

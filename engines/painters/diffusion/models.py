@@ -10,10 +10,10 @@ from torch._dynamo import config as compiler
 
 from ....proto.errors import Code, RefusedError
 from ...settings import EngineSettings
-from . import loading
-from .checkpoint import Checkpoint
-from .files import Additions, additions_of, check_pair, inspected
 from .tagger import Tagger
+from .weights import loading
+from .weights.checkpoint import Checkpoint
+from .weights.files import Additions, additions_of, check_pair, inspected
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from ...base import PaintJob, Picture
 from . import control, latents
 from .attention import Bank, looking_back
 from .denoise import Batch, CancelledError, ControlInput, denoise
-from .files import adapter_of
 from .jobs import Group, Item, blanked, holes_of, start_of
 from .kept import Kept
 from .memory import Memory, read
@@ -22,6 +21,7 @@ from .models import Models
 from .schedulers import Schedule
 from .tagger import prompted, unblocked
 from .text import TextEncoder
+from .weights.files import adapter_of
 from .work import Work
 
 # What is added to the seed for the noise that steps add, so that it is not the noise that a painting starts from.

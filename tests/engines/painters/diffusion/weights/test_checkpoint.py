@@ -14,10 +14,10 @@ import torch
 
 from support.sd_headers import SD2_UNET, SDXL_UNET, Shapes, config, header_file, other_shapes, sd1_shapes, unet_shapes
 from support.tiny_sd import Tiny
-from warpaint.engines.painters.diffusion import originals
-from warpaint.engines.painters.diffusion.checkpoint import Checkpoint, Family, inspect_model
-from warpaint.engines.painters.diffusion.configuration import TextConfig, UNetConfig, VaeConfig, read_config
-from warpaint.engines.painters.diffusion.sd1 import CONFIGURATION
+from warpaint.engines.painters.diffusion.weights import originals
+from warpaint.engines.painters.diffusion.weights.checkpoint import Checkpoint, Family, inspect_model
+from warpaint.engines.painters.diffusion.weights.configuration import TextConfig, UNetConfig, VaeConfig, read_config
+from warpaint.engines.painters.diffusion.weights.sd1 import CONFIGURATION
 from warpaint.proto.errors import Code, RefusedError
 
 UNET = "model.diffusion_model."
@@ -77,7 +77,7 @@ def test_text_encoders_of_some_merges_are_named_otherwise(tmp_path: Path) -> Non
 def test_nothing_heavy_is_loaded_for_it(tmp_path: Path) -> None:
     path = header_file(tmp_path / "model.safetensors", sd1_shapes())
     code = (
-        "import sys; from warpaint.engines.painters.diffusion.checkpoint import inspect_model;"
+        "import sys; from warpaint.engines.painters.diffusion.weights.checkpoint import inspect_model;"
         f"print(inspect_model({str(path)!r}, kind='base').family, {{'torch', 'diffusers'}} & {{*sys.modules}})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

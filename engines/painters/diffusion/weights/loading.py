@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ....proto.errors import RefusedError
+from .....proto.errors import RefusedError
 from . import originals
 from .additions import INVERSIONS, Embedding, Lora
 from .checkpoint import NAMED, WANTED, Checkpoint, inspect_model

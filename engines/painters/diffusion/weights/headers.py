@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ....proto.errors import Code, RefusedError
+from .....proto.errors import Code, RefusedError
 
 START = 512  # bytes that tell what a file is
 TORCH_TYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}  # to the names that safetensors uses

@@ -10,8 +10,8 @@ import torch
 
 from support.sd_headers import Shapes, header_file
 from support.tiny_sd import WIDTH, Tiny
-from warpaint.engines.painters.diffusion import originals
-from warpaint.engines.painters.diffusion.additions import (
+from warpaint.engines.painters.diffusion.weights import originals
+from warpaint.engines.painters.diffusion.weights.additions import (
     ControlNet,
     Embedding,
     Lora,
@@ -20,10 +20,10 @@ from warpaint.engines.painters.diffusion.additions import (
     inspect_lora,
     inspect_taesd,
 )
-from warpaint.engines.painters.diffusion.checkpoint import Checkpoint, Family
-from warpaint.engines.painters.diffusion.configuration import ControlNetConfig, read_config
-from warpaint.engines.painters.diffusion.files import check_pair
-from warpaint.engines.painters.diffusion.sd1 import CONFIGURATION
+from warpaint.engines.painters.diffusion.weights.checkpoint import Checkpoint, Family
+from warpaint.engines.painters.diffusion.weights.configuration import ControlNetConfig, read_config
+from warpaint.engines.painters.diffusion.weights.files import check_pair
+from warpaint.engines.painters.diffusion.weights.sd1 import CONFIGURATION
 from warpaint.proto.errors import Code, RefusedError
 
 

@@ -13,8 +13,8 @@ from diffusers import (
 )
 
 from support.tiny_sd import Tiny, tiny_models
-from warpaint.engines.painters.diffusion.checkpoint import Kind, inspect_model
-from warpaint.engines.painters.diffusion.loading import load_controlnet, load_pipeline, load_taesd
+from warpaint.engines.painters.diffusion.weights.checkpoint import Kind, inspect_model
+from warpaint.engines.painters.diffusion.weights.loading import load_controlnet, load_pipeline, load_taesd
 
 # Mean difference of two pictures, 0..1, that is more than rounding by far.
 FELT = 0.002

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from warpaint.engines.painters.diffusion.sd1 import CONFIGURATION, byte_letters, written
+from warpaint.engines.painters.diffusion.weights.sd1 import CONFIGURATION, byte_letters, written
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from diffusers import PNDMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from support.tiny_sd import WIDTH, Tiny
-from warpaint.engines.painters.diffusion import loading
-from warpaint.engines.painters.diffusion.additions import inspect_embedding, inspect_lora
-from warpaint.engines.painters.diffusion.checkpoint import Checkpoint, Kind, inspect_model
-from warpaint.engines.painters.diffusion.loading import (
+from warpaint.engines.painters.diffusion.weights import loading
+from warpaint.engines.painters.diffusion.weights.additions import inspect_embedding, inspect_lora
+from warpaint.engines.painters.diffusion.weights.checkpoint import Checkpoint, Kind, inspect_model
+from warpaint.engines.painters.diffusion.weights.loading import (
     add_embedding,
     add_lora,
     load_controlnet,

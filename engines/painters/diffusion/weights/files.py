@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....proto.errors import Code, RefusedError
-from ...settings import EngineSettings
+from .....proto.errors import Code, RefusedError
+from ....settings import EngineSettings
 from .additions import Embedding, Lora, inspect_controlnet, inspect_embedding, inspect_lora, inspect_taesd
 from .checkpoint import Checkpoint, family_of, inspect_model
 
