@@ -33,12 +33,12 @@ def _diffusion(settings: EngineSettings) -> Painter:
     try:
         from .painters.diffusion.weights.files import inspected
 
-        inspected(settings)  # without torch, which takes seconds to import: a wrong path is told at once
+        files = inspected(settings)  # without torch, which takes seconds to import: a wrong path is told at once
         from .painters.diffusion.painter import Diffusion
     except ModuleNotFoundError as error:
         why = f"the painter 'diffusion' needs the package {error.name}: pip install 'warpaint[diffusion]'"
         raise RefusedError(Code.UNKNOWN_ENGINE, why) from error
-    return Diffusion(settings)
+    return Diffusion(settings, files)
 
 
 def _diffusion_rules(settings: EngineSettings) -> "BriefRule":

@@ -11,6 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 CONTROL_KIND = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def listed(value: object) -> object:
+    """A list: in the environment it is a text separated by commas."""
+    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+
+
 class EngineSettings(BaseModel):
     """The engines' part of the daemon's settings, under the same names. A painter's process gets it whole."""
 
@@ -77,8 +82,7 @@ class EngineSettings(BaseModel):
     @field_validator("model_loras", "embeddings", mode="before")
     @classmethod
     def _files(cls, value: object) -> object:
-        """In the environment, a list is separated by commas."""
-        return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+        return listed(value)
 
     @field_validator("controlnets", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ..engines.settings import EngineSettings
+from ..engines.settings import EngineSettings, listed
 from ..proto.address import default_address, is_local
 from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
 
@@ -130,7 +130,7 @@ class _DaemonSettings(BaseSettings):
     @field_validator("bind", "painters", "flows", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+        return listed(value)
 
     @classmethod
     def settings_customise_sources(

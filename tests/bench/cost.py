@@ -22,6 +22,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from support.clips import frames
+from support.studio import drive
 from support.tiny_sd import Tiny, tiny_models
 from warpaint.engines.base import Frame, PaintJob
 from warpaint.engines.flow.dis import Dis
@@ -30,8 +31,6 @@ from warpaint.engines.painters.diffusion.weights import sd1
 from warpaint.engines.painters.diffusion.work import Net, Size, Work
 from warpaint.engines.settings import EngineSettings
 from warpaint.proto.brief import Brief
-from warpaint.server.asks import Ask, Encode, MatchAsk
-from warpaint.server.asks import run as run_step
 from warpaint.server.session import Session
 
 # Portrait as in the original's examples, and landscape.
@@ -94,18 +93,10 @@ def painted(models: Tiny, name: str, size: Size, gap_s: float) -> Film:
     session = Session(brief, size, habits=painter.habits)
     pictures = list(frames(name, size, stop=FRAMES))
     painter.studio.work.runs.clear()
-
-    def answer(ask: Ask) -> Any:
-        if isinstance(ask, Encode):
-            return flow.encode(ask.pictures)
-        if isinstance(ask, MatchAsk):
-            return flow.match([ask.request])[0]
-        return painter.paint(ask.jobs, lambda: False)
-
     began = time.perf_counter()
     outputs = []
     for index, picture in enumerate(pictures):
-        outputs += run_step(session.step(Frame(index, Fraction(index, 25), picture)), answer)
+        outputs += drive(session, Frame(index, Fraction(index, 25), picture), flow, painter)
     seconds = time.perf_counter() - began
     count, pixels = len(outputs), size[0] * size[1]
     holes = sum(np.count_nonzero(each.holes) for each in outputs if not each.keyframe) / count / pixels

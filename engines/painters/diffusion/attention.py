@@ -25,15 +25,13 @@ Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, each [rows, heads, 
 class Bank:
     """The keys and values of one keyframe: by layer and step; one row, or two with guidance (without text first).
 
-    shape: of its latents, steps and rows, which those of whoever looks back must equal. most_bytes: if all its steps
-    would take more, it is not written, and stays empty.
+    shape: of its latents, then steps and rows, which those of whoever looks back must equal. most_bytes: if all its
+    steps would take more, it is not written, and stays empty.
     """
 
     shape: tuple[int, ...]
     most_bytes: int
-    steps: int
     pairs: dict[tuple[str, int], Pair] = field(default_factory=dict)
-
     wanted_bytes: int = 0  # of all steps, as far as is known after the first
 
     @property
@@ -49,7 +47,8 @@ class Bank:
     def write(self, layer: str, step: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Keeps a layer's keys and values of a step."""
         if step == 0:
-            self.wanted_bytes += self.steps * (keys.nbytes + values.nbytes)
+            _, _, _, steps, _ = self.shape
+            self.wanted_bytes += steps * (keys.nbytes + values.nbytes)
         if self.fits:
             self.pairs[layer, step] = (keys.clone(), values.clone())
         else:

@@ -26,12 +26,10 @@ class Kept:
         """What was kept under the key; None: nothing, or no more."""
         return self._cache.get(key, (None, 0))[0]
 
-    def put(self, key: Hashable, value: Any, nbytes: int) -> bool:
-        """Keeps a value of so many bytes; False: it is too large."""
-        if nbytes > self._cache.maxsize:
-            return False
-        self._cache[key] = (value, nbytes)
-        return True
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        """Keeps a value of so many bytes, if there is room for it at all."""
+        if nbytes <= self._cache.maxsize:
+            self._cache[key] = (value, nbytes)
 
     def clear(self) -> None:
         """Lets go of everything: the device is short of memory."""

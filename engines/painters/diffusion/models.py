@@ -13,7 +13,7 @@ from ...settings import EngineSettings
 from .tagger import Tagger
 from .weights import loading
 from .weights.checkpoint import Checkpoint
-from .weights.files import Additions, additions_of, check_pair, inspected
+from .weights.files import Additions, Files, additions_of, check_pair
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,11 @@ class Models:
         return weights + (self.tagger.nbytes if self.tagger else 0)
 
 
-def load(settings: EngineSettings) -> Models:
-    """The models, on their device. What the files are is read first, so that a wrong one is told before any is loaded.
+def load(settings: EngineSettings, files: Files) -> Models:
+    """The models, on their device. files: of the settings, inspected.
 
     Raises RefusedError: UNKNOWN_ENGINE, with what is wrong and what is allowed.
     """
-    files = inspected(settings)
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
     base = _here(files.base, dtype)
@@ -110,14 +109,12 @@ def _here(found: Checkpoint, dtype: torch.dtype) -> Checkpoint:
 def _pipeline(
     found: Checkpoint, additions: Additions, settings: EngineSettings, device: torch.device, dtype: torch.dtype
 ) -> Any:
-    """A model on its device, with its LoRAs, none of them in use, and its textual inversions."""
+    """A model on its device, with its LoRAs and textual inversions; which LoRAs are in use is for the studio to say."""
     pipeline = loading.load_pipeline(found, dtype=dtype, configuration=settings.model_configuration)
     for lora in additions.loras:
         loading.add_lora(pipeline, lora)
     for embedding in additions.embeddings:
         loading.add_embedding(pipeline, embedding)
-    if additions.loras:
-        pipeline.disable_lora()
     pipeline.to(device)
     pipeline.unet.to(memory_format=torch.channels_last)  # what convolutions on a GPU are fastest with
     return pipeline

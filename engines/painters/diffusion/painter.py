@@ -22,6 +22,7 @@ from .denoise import CancelledError
 from .jobs import Group, Item, batches, group_of, shown_controls
 from .rules import complaint
 from .studio import Painting, Studio
+from .weights.files import Files, inspected
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,11 @@ class Diffusion:
 
     looks = ("diffusion",)
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, files: Files | None = None) -> None:
+        """files: of the settings, if they have been inspected already."""
         self.habits = Habits(CROP_SIDES, CROP_CONTEXT, settings.least_hole, batches=True)
         self._settings = settings
-        self.studio = Studio(models.load(settings), settings.cache_mb * 10**6)
+        self.studio = Studio(models.load(settings, files or inspected(settings)), settings.cache_mb * 10**6)
         self._busy = False
         on_gpu = self.studio.models.device.type == "cuda"
         self._low = torch.cuda.Stream() if on_gpu else None  # type: ignore[no-untyped-call]

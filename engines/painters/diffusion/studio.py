@@ -183,8 +183,7 @@ class Studio:
             return None
         shape = (*batch.start.shape[1:], len(schedule.timesteps), 1 if batch.not_text is None else 2)
         back = [each.back for each in items if each.back is not None and each.back.shape == shape]
-        steps = len(schedule.timesteps)
-        return back or None, [Bank(shape, self.kept.most_bytes, steps) for _ in items]
+        return back or None, [Bank(shape, self.kept.most_bytes) for _ in items]
 
     def _finished(self, item: Item, picture: Picture, bank: Bank | None) -> Painting:
         """A painting, its attention kept for the next keyframe in place of what it looked back at itself."""
