@@ -64,8 +64,8 @@ class EngineSettings(BaseModel):
     compile: bool = Field(
         False,
         description="Compile models (torch.compile) for each size of picture when it first comes, which takes up to a "
-        "minute and counts for paint_timeout_s; then each step takes less on a GPU. What cannot be compiled runs as "
-        "it is.",
+        "minute and counts for paint_timeout_s. For GPUs; what it saves was not measured. What cannot be compiled "
+        "runs as it is.",
     )
     cache_mb: Annotated[int, Interval(ge=0, le=1_000_000)] = Field(
         512,

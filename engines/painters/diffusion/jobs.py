@@ -11,7 +11,7 @@ from . import control
 from .attention import Bank
 from .text import Texts
 
-# Pixels of all items of one batch: four keyframes of 768x512. More at once is hardly faster, and takes more memory.
+# Pixels of all items of one batch: four keyframes of 768x512. It bounds what a batch takes of the device's memory.
 MOST_BATCH_PIXELS = 4 * 768 * 512
 # What a hole is blanked with for a model that is told where it is: the middle of the range.
 BLANK = 127

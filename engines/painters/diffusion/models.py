@@ -95,7 +95,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of this name; `auto`: half precision on a GPU, where it is twice as fast, single on a CPU."""
+    """The dtype of this name; `auto`: half precision on a GPU, single on a CPU."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     return _DTYPES[name]

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # What each side of a crop around holes may be, pixels: few, so that equal ones are common and each is compiled once;
 # multiples of 64, which the UNet halves three times.
 CROP_SIDES = (64, 128, 192, 256, 384, 512)
-# What is seen around a hole, pixels: two latents, twice that to most sides. With four, films took half as much again.
+# What is seen around a hole, pixels: two latents, more to most sides. With three, a fifth to a third more was painted.
 CROP_CONTEXT = 16
 # Side of the picture that is painted at the start, pixels.
 WARM_SIDE = 64
