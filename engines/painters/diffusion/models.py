@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch._dynamo import config as compiler
 
-from ....proto.errors import Code, RefusedError
+from ...devices import device_of
 from ...settings import EngineSettings
 from .tagger import Tagger
 from .weights import loading
@@ -57,7 +57,7 @@ def load(settings: EngineSettings, files: Files) -> Models:
 
     Raises RefusedError: UNKNOWN_ENGINE, with what is wrong and what is allowed.
     """
-    device = device_of(settings.device)
+    device = torch.device(device_of(settings.device))
     dtype = dtype_of(settings.dtype, device)
     base = _here(files.base, dtype)
     inpaint = None if files.inpaint is None else _here(files.inpaint, dtype)
@@ -79,19 +79,6 @@ def load(settings: EngineSettings, files: Files) -> Models:
     found = Models(pipelines[0], pipelines[1] if inpaint else None, tiny, controls, tagger, device, dtype)
     log.info("%s on %s in %s, %d MB", settings.model, device, dtype, found.nbytes // 2**20)
     return found
-
-
-def device_of(name: str) -> torch.device:
-    """The device of this name; `auto`: a GPU if there is one. Raises RefusedError if it is not here."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(each for each in ("cuda", "mps", "cpu") if there[each]))
-    if not there[name]:
-        here = ", ".join(each for each, is_there in there.items() if is_there)
-        raise RefusedError(
-            Code.UNKNOWN_ENGINE, f"there is no device {name!r} here, or torch cannot use it; there is {here}"
-        )
-    return torch.device(name)
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
