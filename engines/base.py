@@ -84,7 +84,13 @@ class MatchRequest:
 
 
 class FlowEngine(Protocol):
-    """Finds where the pixels of one picture are seen in others."""
+    """Finds where the pixels of one picture are seen in others.
+
+    It may have a method `complaint(size)` that says, in a sentence, why it cannot match pictures of this size (W, H),
+    or "": a session of such a size is refused when it is opened. A text `description`, of what it runs on, which is
+    logged at the start together with the time that a match takes. And `takes_guesses`, False if it has no use for them:
+    then all references of a frame are matched in one call, in pacing `every` too.
+    """
 
     def encode(self, pictures: Sequence[Picture]) -> list[Features]:
         """The features of each picture."""

@@ -53,13 +53,28 @@ def _dis(_settings: EngineSettings) -> FlowEngine:
     return Dis()
 
 
+def _pdcnet(settings: EngineSettings) -> FlowEngine:
+    try:
+        from .flow.pdcnet.files import inspected
+
+        weights = inspected(settings.pdcnet_weights)
+        from .flow.pdcnet.engine import opened
+    except ModuleNotFoundError as error:
+        why = f"the flow 'pdcnet' needs the package {error.name}: pip install 'warpaint[pdcnet]'"
+        raise RefusedError(Code.UNKNOWN_ENGINE, why) from error
+    try:
+        return opened(weights, settings)
+    except RuntimeError as error:  # torch's own, such as for want of memory on a GPU
+        raise RefusedError(Code.UNKNOWN_ENGINE, f"the flow 'pdcnet' cannot be loaded: {error}") from error
+
+
 # Imported when asked for: a daemon without an engine does not pay for its imports.
 PAINTERS: dict[str, Callable[[EngineSettings], Painter]] = {
     "diffusion": _diffusion,
     "filters": _filters,
     "identity": _identity,
 }
-FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis}
+FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis, "pdcnet": _pdcnet}
 
 # Why a painter cannot follow a Brief, in a sentence; empty: it can, as far as that is known without its models.
 BriefRule = Callable[[Brief], str]

@@ -7,13 +7,29 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from .flow.pdcnet.presets import Measure, Precision, PresetName, RuntimeName
+
 # What the kind of a ControlNet may be called: sessions name it in their controls, beside colons and commas.
 CONTROL_KIND = re.compile(r"[A-Za-z0-9_-]+")
+
+SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+# Sides of pictures that a flow is prepared for, pixels: those of a canvas.
+LEAST_SIDE, MOST_SIDE = 8, 8192
 
 
 def listed(value: object) -> object:
     """A list: in the environment it is a text separated by commas."""
     return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else value
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """The size (W, H) that a text such as 768x512 says. Raises ValueError."""
+    found = SIZE.fullmatch(text)
+    if not found or not all(LEAST_SIDE <= int(side) <= MOST_SIDE for side in found.groups()):
+        raise ValueError(
+            f"a size is WIDTHxHEIGHT, such as 768x512, of {LEAST_SIDE} to {MOST_SIDE} pixels, not {text!r}"
+        )
+    return int(found[1]), int(found[2])
 
 
 class EngineSettings(BaseModel):
@@ -78,6 +94,60 @@ class EngineSettings(BaseModel):
         description="Painter diffusion: holes that no square of so many pixels fits into are filled cheaply, not "
         "painted. A latent pixel is 8x8: of fewer than two by two of them a model makes a blot.",
     )
+
+    pdcnet_weights: Path | None = Field(
+        None,
+        description="Flow pdcnet: file of PDCNet+'s weights (.safetensors), made once from the published checkpoint by "
+        "`python -m warpaint.engines.flow.convert`. Needed if the flow is to be held.",
+    )
+    pdcnet_preset: PresetName = Field(
+        "paper",
+        description="Flow pdcnet: how often its filters are refined. fast: 3 times, as it was trained; paper: 7 times "
+        "on the fine levels, as its authors evaluate it; original: 14 and 6 times, as the offline experiment ran it.",
+    )
+    pdcnet_runtime: RuntimeName = Field(
+        "auto",
+        description="Flow pdcnet: what it runs on. tensorrt and onnx need graphs for each size of picture and fall "
+        "back, to onnx and to torch, where this machine cannot run them. auto: torch on a CPU; on a GPU tensorrt, once "
+        "there are graphs, which then serves the sizes that were built and refuses others.",
+    )
+    pdcnet_precision: Precision = Field(
+        "fp32",
+        description="Flow pdcnet: mixed computes features and decoders in half precision, for GPUs; the filters and "
+        "the flow itself stay in single precision.",
+    )
+    pdcnet_confidence: Measure = Field(
+        "p_r",
+        description="Flow pdcnet: what its confidence is. p_r: the probability that the flow is right to within a "
+        "pixel, over the most that this can be; mixture_weight: the weight of the mixture's accurate mode, which the "
+        "offline experiment took.",
+    )
+    pdcnet_sizes: tuple[str, ...] = Field(
+        (),
+        description="Flow pdcnet: sizes of canvas, as 768x512, to be ready for from the start. Live sessions need "
+        "256x256, but for canvases about three times as wide as high.",
+    )
+    pdcnet_build: bool = Field(
+        False,
+        description="Flow pdcnet: make what pdcnet_sizes lack, at the start: graphs take a minute a size, plans of "
+        "TensorRT's minutes. Otherwise a daemon that was told onnx or tensorrt, and lacks them, ends and says the "
+        "command that makes them.",
+    )
+    pdcnet_cache: Path | None = Field(
+        None, description="Flow pdcnet: folder of graphs and plans. None: warpaint/pdcnet in this user's cache."
+    )
+
+    @field_validator("pdcnet_sizes", mode="before")
+    @classmethod
+    def _sizes(cls, value: object) -> object:
+        return listed(value)
+
+    @field_validator("pdcnet_sizes")
+    @classmethod
+    def _sizes_are_sizes(cls, sizes: tuple[str, ...]) -> tuple[str, ...]:
+        for each in sizes:
+            size_of(each)
+        return sizes
 
     @field_validator("model_loras", "embeddings", mode="before")
     @classmethod

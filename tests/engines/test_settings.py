@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from warpaint.engines.settings import EngineSettings
+from warpaint.engines.settings import EngineSettings, size_of
 from warpaint.proto.brief import explain
 
 CONTROLNETS = {"canny": Path("/models/canny"), "lineart": Path("lineart=2"), "Open-Pose_2": Path("pose")}
@@ -66,10 +66,35 @@ def test_lists_of_files(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("device", "tpu"), ("dtype", "fp8"), ("cache_mb", -1), ("least_hole", 1.5), ("model", ""), ("modell", "a")],
+    [
+        *(("device", "tpu"), ("dtype", "fp8"), ("cache_mb", -1), ("least_hole", 1.5), ("model", ""), ("modell", "a")),
+        *(("pdcnet_preset", "slow"), ("pdcnet_runtime", "jax"), ("pdcnet_precision", "fp16")),
+        *(("pdcnet_confidence", "p"), ("pdcnet_build", "perhaps"), ("pdcnet_weights", 7)),
+    ],
 )
 def test_what_cannot_be_is_refused_by_its_name(name: str, value: Any) -> None:
     assert complaint(**{name: value}).startswith(f"settings.{name}: ")
+
+
+@pytest.mark.parametrize("value", ["768x512, 256x256", ["768x512", "256x256"], ("768x512", "256x256")])
+def test_sizes(value: Any) -> None:
+    assert made(pdcnet_sizes=value).pdcnet_sizes == ("768x512", "256x256")
+
+
+def test_a_size_is_its_width_and_its_height() -> None:
+    assert [size_of(text) for text in ("768x512", "8x8192", "0301x0250")] == [(768, 512), (8, 8192), (301, 250)]
+
+
+@pytest.mark.parametrize(
+    "size", ["300", "7x300", "300x7", "0x0", "99999x8", "8193x8", "768X512", "768 x 512", "-8x8", "8x8x8", "x", ""]
+)
+def test_sizes_that_cannot_be_are_told(size: str) -> None:
+    said = f"a size is WIDTHxHEIGHT, such as 768x512, of 8 to 8192 pixels, not {size!r}"
+    with pytest.raises(ValueError, match="WIDTHxHEIGHT") as caught:
+        size_of(size)
+    assert str(caught.value) == said
+    assert complaint(pdcnet_sizes=["256x256", size]).startswith("settings.pdcnet_sizes")
+    assert said in complaint(pdcnet_sizes=["256x256", size])
 
 
 def test_settings_go_to_a_painters_process_as_json() -> None:
