@@ -20,6 +20,7 @@ from .gateway import Gateway
 from .isolation import start_painters, wait_for
 from .logs import fill_standard_descriptors, log_to_stderr
 from .store import Store
+from .trial import introduce
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
 FAILED, MISUSED = 1, 2
@@ -69,12 +70,15 @@ def _started(settings: Settings, held: ExitStack) -> Gateway:
     isolated = settings.isolation == "process"
     engines = settings.engines
     painters = start_painters(settings.painters, held, isolated=isolated, threads=cores.painter, settings=engines)
+    workers.use(cores.daemon)
     flows = {name: load_flow(name, engines) for name in settings.flows if name != "none"}
     wait_for(painters)
-    limit_threads(opencv=1, torch=cores.painter)
-    workers.use(cores.daemon)
+    # torch is a flow's here, unless painters paint here too.
+    limit_threads(opencv=1, torch=cores.daemon if isolated else cores.painter)
     room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
     held.callback(room.close)
+    for runner in room.flows.values():
+        introduce(runner)
     if settings.record_dir is not None:
         settings.record_dir.mkdir(parents=True, exist_ok=True)
     store = None

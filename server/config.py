@@ -64,8 +64,8 @@ class _DaemonSettings(BaseSettings):
     flows: tuple[str, ...] = Field(
         ("dis", "none"),
         min_length=1,
-        description="Flow engines to hold: dis, an entry point, module:Class, or none, with which each frame is "
-        "painted alone. The first is the default.",
+        description="Flow engines to hold: dis, pdcnet, an entry point, module:Class, or none, with which each frame "
+        "is painted alone. The first is the default.",
     )
     max_sessions: Annotated[int, Interval(ge=1, le=10_000)] = Field(
         16, description="Sessions at once. Each holds some thirty pictures of its canvas at most: 80 MB at 1280x720."

@@ -380,9 +380,21 @@ class Driver:
             self._reply(Reply(key, message, payloads))
 
         habits, rule = containment.habits(held), brief_rule(painter, self._settings.engines)
+        runner = self._room.flows.get(flow)
         stream = Stream(
-            opening.message, self._settings, held.looks, flow, send, opening.outlet, habits=habits, rule=rule
+            opening.message,
+            self._settings,
+            held.looks,
+            flow,
+            send,
+            opening.outlet,
+            habits=habits,
+            rule=rule,
+            guesses=runner is None or runner.takes_guesses,
         )
+        why = "" if runner is None else runner.complaint(stream.flow_size)
+        if why:
+            raise RefusedError(Code.UNSUPPORTED, why)
         return Lane(key, stream, painter, opening.linger_s)
 
     def _check_engines(self, painter: str, flow: str) -> None:

@@ -235,6 +235,22 @@ class FlowRunner:
         self.usage = Usage()
         self.flow = flow
 
+    @property
+    def takes_guesses(self) -> bool:
+        """Whether a flow to start from is of any use to it."""
+        return bool(getattr(self.flow, "takes_guesses", True))
+
+    def complaint(self, size: tuple[int, int]) -> str:
+        """Why it cannot match pictures of this size (W, H), in a sentence; empty: it can, or does not say."""
+        ask = getattr(self.flow, "complaint", None)
+        if ask is None:
+            return ""
+        try:
+            return str(ask(size) or "")
+        except Exception as error:  # a flow engine may raise anything
+            log.exception("flow engine %s failed", self.name)
+            return f"the flow engine {self.name!r} failed: {type(error).__name__}: {error}"
+
     def answer(self, asks: Sequence[FlowAsk]) -> list[list[Features] | list[Match]]:
         """The engine's answers to asks of one kind and key, in one call, checked. Raises RefusedError: FLOW_FAILED."""
         began = time.monotonic()

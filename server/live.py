@@ -71,6 +71,11 @@ class LiveSession:
         self._wanted: list[PaintAsk] = []
 
     @property
+    def flow_size(self) -> tuple[int, int]:
+        """The size (W, H) of the grid that flow is found on."""
+        return self._scale.flow
+
+    @property
     def epoch(self) -> int:
         """The latest epoch: paintings of it are asked for, or seen."""
         return self._now.epoch

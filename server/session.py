@@ -29,19 +29,34 @@ PATCH_SHARE = 0.03
 class Session:
     """The state of one film being painted. `size` is the working canvas (W, H), both multiples of 8.
 
-    Without flow every frame is a keyframe: each painted alone, as is done without this program. habits: of its painter.
+    Without flow every frame is a keyframe: each painted alone, as is done without this program. guesses: whether its
+    flow engine takes them; if not, all references are matched in one ask. habits: of its painter.
     """
 
-    def __init__(self, brief: Brief, size: tuple[int, int], *, flow: bool = True, habits: Habits = NO_HABITS) -> None:
+    def __init__(
+        self,
+        brief: Brief,
+        size: tuple[int, int],
+        *,
+        flow: bool = True,
+        guesses: bool = True,
+        habits: Habits = NO_HABITS,
+    ) -> None:
         self.brief = brief
         self.size = size
         self._habits = habits
         self.epoch = 0
         self._flow = flow
+        self._guesses = guesses
         self._scale = Scale(size, size)
         self._references: References = {}
         self._progress = Progress()
         self._seen: Seen | None = None
+
+    @property
+    def flow_size(self) -> tuple[int, int]:
+        """The size (W, H) of the pictures that flow is found between."""
+        return self._scale.flow
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +93,8 @@ class Session:
 
         # Match: where this frame's pixels are seen in each reference.
         features, references = yield from rolling.encoded(frame.bgr, references, self._scale)
-        matches = yield from rolling.matched(features, references, self._scale)
+        matched = rolling.matched if self._guesses else rolling.matched_at_once
+        matches = yield from matched(features, references, self._scale)
 
         # Warp and compose: what the references explain, and the holes that they leave.
         composition = _composed(frame, references, matches, brief) if matches else None

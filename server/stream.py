@@ -93,7 +93,8 @@ Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. outlet: how many results are on the way
+    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. guesses: whether its flow engine takes
+    them. outlet: how many results are on the way
     to the client.
     """
 
@@ -108,6 +109,7 @@ class Stream:
         *,
         habits: Habits = NO_HABITS,
         rule: BriefRule = any_brief,
+        guesses: bool = True,
     ) -> None:
         if opening.pacing == "live" and flow == "none":
             raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
@@ -129,7 +131,7 @@ class Stream:
         self.steps = 0  # frames that went into the session
         self.changes = 0  # of what would be written down
         self.may_return = False
-        self._session = _session(opening, self._latest_brief, self.canvas.size, flow, habits)
+        self._session = _session(opening, self._latest_brief, self.canvas.size, flow, habits, guesses=guesses)
         self._send = send
         self._outlet = outlet
         self._record = _record(opening, settings, self._latest_brief, self.canvas.size, habits)
@@ -143,6 +145,11 @@ class Stream:
         self._accounts = Accounts()
         self._remarks = Remarks()
         self.serving: Serving | None = None
+
+    @property
+    def flow_size(self) -> tuple[int, int]:
+        """The size (W, H) of the pictures that flow is found between."""
+        return self._session.flow_size
 
     def opened(self, token: str, painter: str, credit: int, linger_s: float, server: str) -> Opened:
         """The answer to `open`."""
@@ -530,10 +537,12 @@ def _record(opening: Open, settings: Settings, brief: Brief, size: tuple[int, in
     return Record(path, brief, size, habits)
 
 
-def _session(opening: Open, brief: Brief, size: tuple[int, int], flow: str, habits: Habits) -> Session | LiveSession:
+def _session(
+    opening: Open, brief: Brief, size: tuple[int, int], flow: str, habits: Habits, *, guesses: bool
+) -> Session | LiveSession:
     if opening.pacing == "live":
         return LiveSession(brief, size, habits=habits)
-    return Session(brief, size, flow=flow != "none", habits=habits)
+    return Session(brief, size, flow=flow != "none", guesses=guesses, habits=habits)
 
 
 def _stage_of(ask: Ask) -> str:

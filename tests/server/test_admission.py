@@ -1,14 +1,18 @@
 """Who is let in to a live daemon. What a frame takes is measured here as there, so nothing depends on a clock."""
 
 import re
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from warpaint.engines.base import Features, Match, MatchRequest, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.messages import Open, Source
-from warpaint.server.admission import BELIEVED_FRAMES, Admission
+from warpaint.server import admission as admission_module
+from warpaint.server.admission import BELIEVED_FRAMES, TRIAL_FRAMES, TRIAL_SIZES, TRIAL_WARM_UP, Admission
 from warpaint.server.engine_room import EngineRoom
 
 PIXELS = 640 * 384
@@ -71,3 +75,44 @@ def test_where_nothing_fits_that_is_said(room: EngineRoom) -> None:
     admission.admit("first", opening(rate=1.0), PIXELS, "dis")
     admission.count("first", 0.95 * BELIEVED_FRAMES, BELIEVED_FRAMES)
     assert "nothing fits" in refusal(admission, rate=1.0)
+
+
+class Slow(Dis):
+    """Takes its time for each picture."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.pictures = self.matches = 0
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Features]:
+        self.pictures += len(pictures)
+        time.sleep(self.seconds * len(pictures))
+        return super().encode(pictures)
+
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Match]]:
+        self.matches += len(requests)
+        return super().match(requests)
+
+
+def test_a_slow_engine_is_tried_with_one_frame_past_the_warm_up_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other sessions wait meanwhile."""
+    monkeypatch.setattr(admission_module, "HOPELESS_S", 0.1)
+    slow = Slow(0.2)
+    admission = Admission(EngineRoom({}, {"dis": slow}, paint_timeout_s=1.0))
+    said = refusal(admission, max_delay_ms=100.0)
+    tried = TRIAL_WARM_UP + 1
+    assert slow.pictures == tried * len(TRIAL_SIZES)
+    assert slow.matches == (tried - 1) * len(TRIAL_SIZES)
+    found = re.fullmatch(r"a frame would take (\d+) ms .*, of max_delay_ms 100: max_delay_ms (\d+) would fit", said)
+    assert found, said
+    assert all(1e3 * slow.seconds <= float(each) < 3e3 * slow.seconds for each in found.groups())
+    refusal(admission, max_delay_ms=100.0)
+    assert slow.pictures == tried * len(TRIAL_SIZES)  # what is known is not tried again
+    admission.admit("patient", opening(), PIXELS, "dis")
+
+
+def test_an_engine_that_is_quick_enough_is_tried_with_all_frames() -> None:
+    quick = Slow(0.0)
+    Admission(EngineRoom({}, {"dis": quick}, paint_timeout_s=1.0)).admit("new", opening(), PIXELS, "dis")
+    assert quick.pictures == TRIAL_FRAMES * len(TRIAL_SIZES)

@@ -64,6 +64,14 @@ def test_the_engines_part_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.controlnets, settings.model_loras, settings.device) == (CONTROLNETS, LORAS, "cpu")
 
 
+def test_sizes_are_a_list_wherever_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ("256x256", "768x512")
+    assert loaded("--pdcnet-sizes", "256x256,768x512").engines.pdcnet_sizes == expected
+    assert loaded("--pdcnet-sizes", "256x256", "--pdcnet-sizes", "768x512").engines.pdcnet_sizes == expected
+    monkeypatch.setenv("WARPAINT_PDCNET_SIZES", "256x256, 768x512")
+    assert loaded().engines.pdcnet_sizes == expected
+
+
 def test_the_engines_part_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "warpaint.toml"
     file.write_text(

@@ -1,4 +1,7 @@
-"""Paintings of several sessions at one painter: whose turn it is, who shares a call, and what becomes of each."""
+"""Paintings of several sessions at one painter: whose turn it is, who shares a call, and what becomes of each.
+
+And what a flow engine says of sizes, contained.
+"""
 
 import sys
 import time
@@ -12,12 +15,13 @@ import pytest
 
 from support.daemon import PLUGINS
 from warpaint.engines.base import Frame, Painter, PaintJob
+from warpaint.engines.flow.dis import Dis
 from warpaint.engines.registry import load_painter
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
 from warpaint.server import engine_room
 from warpaint.server.asks import PaintAsk
-from warpaint.server.engine_room import EngineRoom, Painting
+from warpaint.server.engine_room import EngineRoom, FlowRunner, Painting
 from warpaint.server.isolation import IsolatedPainter
 
 WITHIN_S = 30.0
@@ -219,3 +223,38 @@ def test_a_painter_that_cannot_say_its_habits_has_the_usual_ones(gate: Path) -> 
     assert painting.finished.wait(WITHIN_S)
     assert codes(painting) == [None]
     made.close()
+
+
+# Flow engines
+
+
+class Choosy(Dis):
+    """Takes pictures of two sizes, and fails at a third."""
+
+    def complaint(self, size: tuple[int, int]) -> object:
+        if size == (0, 0):
+            raise ZeroDivisionError("no pixels")
+        return None if size == (1, 1) else "" if size == SIZE else f"not {size[0]}x{size[1]}"
+
+
+def test_a_flow_engine_may_complain_of_a_size() -> None:
+    runner = FlowRunner("choosy", Choosy())
+    assert runner.complaint(SIZE) == ""
+    assert runner.complaint((8, 16)) == "not 8x16"
+
+
+def test_one_that_has_no_complaint_takes_any_size() -> None:
+    assert FlowRunner("dis", Dis()).complaint((0, 0)) == ""
+
+
+def test_a_complaint_that_fails_is_a_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    """Whose cause is in the log."""
+    said = FlowRunner("choosy", Choosy()).complaint((0, 0))
+    assert said == "the flow engine 'choosy' failed: ZeroDivisionError: no pixels"
+    [record] = caplog.records
+    assert record.getMessage() == "flow engine choosy failed"
+    assert record.exc_info is not None
+
+
+def test_no_complaint_is_none_either() -> None:
+    assert FlowRunner("choosy", Choosy()).complaint((1, 1)) == ""
