@@ -19,12 +19,20 @@ def _cost() -> RenderableType:
     return cost.run()
 
 
+def _flow() -> RenderableType:
+    """Imported when it is asked for, as above."""
+    from bench import flow
+
+    return flow.run()
+
+
 BENCHES = {
     "wire": wire.run,
     "session": session.run,
     "isolation": isolation.run,
     "memory": memory.run,
     "cost": _cost,
+    "flow": _flow,
     "live": live.run,
     "resume": resume.run,
     "steadiness": steadiness.run,
