@@ -1,5 +1,6 @@
 """The Brief: what to paint, and how the painting moves. The same names on the wire, in files and as flags."""
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Interval, Len
@@ -31,6 +32,10 @@ class Control(NamedTuple):
     end: float
 
 
+# A number as JSON has it: what `float` takes besides, such as 1_0 or a digit of another script, other clients do not.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
 def lora_of(text: str) -> Lora:
     """The LoRA that `NAME` or `NAME:WEIGHT` says. Raises ValueError."""
     name, *numbers = text.split(":")
@@ -49,12 +54,9 @@ def control_of(text: str) -> Control:
 
 
 def _numbers(text: str, given: list[str], *, defaults: tuple[float, ...], form: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(each) for each in given)
-    except ValueError:
-        raise ValueError(f"{text!r} is not {form}") from None
-    if len(numbers) not in (0, 1, len(defaults)) or text.startswith(":"):
+    if not all(map(_NUMBER.fullmatch, given)) or len(given) not in (0, 1, len(defaults)) or text.startswith(":"):
         raise ValueError(f"{text!r} is not {form}")
+    numbers = tuple(float(each) for each in given)
     return numbers + defaults[len(numbers) :]
 
 

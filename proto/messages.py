@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Interval, Len
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .brief import Brief, Share
 from .errors import Code, Retry
@@ -73,6 +73,13 @@ class Colour(Model):
         return self.matrix or ("bt709" if height >= BT709_LINES else "bt601")
 
 
+def _whole(value: object) -> object:
+    """Of a choice among numbers: 90.0 and False are no integers, though they equal some."""
+    if type(value) is not int:
+        raise ValueError("must be an integer")
+    return value
+
+
 class Source(Model):
     """What the client will send. Frames are `width` x `height` as stored; `rotation` turns them upright."""
 
@@ -84,7 +91,9 @@ class Source(Model):
     colour: Colour = Colour()
     time_base: Ratio = (1, 1000)  # seconds a tick
     sample_aspect: Ratio = (1, 1)
-    rotation: Literal[0, 90, 180, 270] = 0  # degrees clockwise to show the picture upright
+    rotation: Annotated[Literal[0, 90, 180, 270], BeforeValidator(_whole)] = (
+        0  # degrees clockwise to show the picture upright
+    )
     rate: Annotated[float, Interval(gt=0.0, le=MAX_RATE)] | None = None  # frames a second; None: not known
 
     @model_validator(mode="after")

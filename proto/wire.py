@@ -74,18 +74,24 @@ def _header(part: Payload) -> dict[Any, Any]:
         raise MalformedMessage(f"the header is not MessagePack: {str(error) or type(error).__name__}") from None
     if not isinstance(header, dict):
         raise MalformedMessage(f"the header must be a MessagePack map, not {type(header).__name__}")
-    if _nests_deeper(header, MAX_NESTING):
-        raise MalformedMessage(f"the header has maps and arrays more than {MAX_NESTING} deep in one another")
+    _check_nesting(header)
     return header
 
 
-def _nests_deeper(header: dict[Any, Any], most: int) -> bool:
-    """Whether more than `most` maps and arrays lie in one another, the header being the first. Does not recurse."""
+def _check_nesting(header: dict[Any, Any]) -> None:
+    """Raises MalformedMessage for maps and arrays too deep in one another, and for keys that are not text.
+
+    Does not recurse: what is in the header comes from outside.
+    """
     level: list[Any] = [header]
-    for _ in range(most):
+    for _ in range(MAX_NESTING):
+        for each in level:
+            if isinstance(each, dict) and not all(isinstance(key, str) for key in each):
+                raise MalformedMessage("the keys of a map are text (MessagePack str), and one is not")
         insides = (each.values() if isinstance(each, dict) else each for each in level)
         level = [value for inside in insides for value in inside if isinstance(value, dict | tuple)]
-    return bool(level)
+    if level:
+        raise MalformedMessage(f"the header has maps and arrays more than {MAX_NESTING} deep in one another")
 
 
 def _about(header: Mapping[Any, Any]) -> dict[str, int | None]:

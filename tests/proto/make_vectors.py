@@ -364,6 +364,8 @@ def _malformed() -> list[Vector]:
         _invalid("nil-for-header", Code.BAD_MESSAGE, b"\xc0"),
         _invalid("json-for-header", Code.BAD_MESSAGE, b'{"v":1,"type":"ping"}'),
         _invalid("delimiter-before-header", Code.BAD_MESSAGE, b"", ping),
+        _invalid("bytes-for-a-key", Code.BAD_MESSAGE, msgpack.packb({"v": 1, "type": "ping", b"x": 1})),
+        _invalid("bytes-for-a-key-inside", Code.BAD_MESSAGE, msgpack.packb({"v": 1, "type": "ping", "new": {b"x": 1}})),
         _invalid("trailing-byte", Code.BAD_MESSAGE, ping + b"\xc0"),
         _invalid("two-headers-in-one-part", Code.BAD_MESSAGE, ping + ping),
         _invalid("reserved-byte", Code.BAD_MESSAGE, b"\x81\xa1v\xc1"),
@@ -412,6 +414,8 @@ def _fields_refused() -> list[Vector]:
         _refused("source-without-height", Code.INVALID_FIELD, _open(source={"width": 4, "height": 0})),
         _refused("source-of-too-many-pixels", Code.INVALID_FIELD, _open(source={"width": 16_384, "height": 4_097})),
         _refused("encoding-unknown", Code.INVALID_FIELD, _open(result={"encoding": "png"})),
+        _refused("rotation-a-float", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "rotation": 90.0})),
+        _refused("rotation-a-boolean", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "rotation": False})),
         _refused(
             "rotation-not-of-a-quarter", Code.INVALID_FIELD, _open(source={"width": 4, "height": 2, "rotation": 45})
         ),
@@ -486,6 +490,12 @@ def _briefs_refused() -> list[Vector]:
         _refused("brief-infinite", Code.INVALID_FIELD, _open(brief={"fade_s": float("inf")})),
         _refused("brief-boolean-for-number", Code.INVALID_FIELD, _open(brief={"strength": True})),
         _refused("brief-float-for-integer", Code.INVALID_FIELD, _open(brief={"seed": 7.0})),
+        *(
+            _refused(
+                f"brief-weight-not-as-in-json-{number}", Code.INVALID_FIELD, _open(brief={"loras": [f"a:{weight}"]})
+            )
+            for number, weight in enumerate(("+1", ".5", "1.", " 1", "1_0", "\N{FULLWIDTH DIGIT ONE}"))
+        ),
         _refused("brief-gaps-out-of-order", Code.INVALID_FIELD, _open(brief=gaps)),
         _invalid("brief-prompt-too-long", Code.INVALID_FIELD, prompt),
         *(

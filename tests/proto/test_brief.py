@@ -1,4 +1,5 @@
 import math
+import re
 from typing import Any
 
 import pytest
@@ -137,14 +138,21 @@ def test_a_lora_is_a_name_and_a_weight(text: str, lora: Lora) -> None:
     assert lora_of(text) == lora
 
 
-@pytest.mark.parametrize("text", ["ink:", "ink:much", "ink:0.5:1", "ink:0.5:0:1", ":0.5", ":", "ink::1"])
+# What `float` takes, and JSON does not.
+NO_NUMBERS = ("inf", "nan", "+1", ".5", "1.", "1_0", "01", "\N{FULLWIDTH DIGIT ONE}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*("ink:", "ink:much", "ink:0.5:1", "ink:0.5:0:1", ":0.5", ":", "ink::1"), *(f"ink:{each}" for each in NO_NUMBERS)],
+)
 def test_what_is_no_lora_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(ValueError, match=rf"^'{text}' is not NAME or NAME:WEIGHT$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(repr(text))} is not NAME or NAME:WEIGHT$"):
         lora_of(text)
 
 
 @pytest.mark.parametrize("of", [lora_of, control_of])
-@pytest.mark.parametrize("weight", ["4.001", "-4.001", "inf", "nan", "1e9"])
+@pytest.mark.parametrize("weight", ["4.001", "-4.001", "1e9"])
 def test_a_weight_has_its_bounds(of: Any, weight: str) -> None:
     with pytest.raises(ValueError, match=rf"^'canny:{weight}': the weight must be between -4 and 4$"):
         of(f"canny:{weight}")
@@ -168,7 +176,7 @@ def test_what_is_no_control_is_refused_with_the_forms(text: str) -> None:
         control_of(text)
 
 
-@pytest.mark.parametrize("shares", ["0.5:0.5", "0.6:0.5", "-0.1:1", "0:1.1", "nan:1", "0:nan"])
+@pytest.mark.parametrize("shares", ["0.5:0.5", "0.6:0.5", "-0.1:1", "0:1.1"])
 def test_a_control_ends_after_it_starts_and_within_the_steps(shares: str) -> None:
     with pytest.raises(ValueError, match=r"START and END are shares of the steps, 0 <= START < END <= 1$"):
         control_of(f"canny:1:{shares}")
