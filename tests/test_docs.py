@@ -24,7 +24,10 @@ from warpaint.server.config import load_settings, parser
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-PAGES = [*WITH_EXAMPLES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "proto" / "SPEC.md"]
+PAGES = [
+    *WITH_EXAMPLES,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "proto/SPEC.md", "client/node/README.md")),
+]
 MAKE_CONFIGURATION = ROOT / "tests" / "make_configuration.py"
 
 # What a block may be. Those that are run, and those that are only read.

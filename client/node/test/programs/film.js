@@ -1,0 +1,50 @@
+/**
+ * A film of so many frames, painted whatever becomes of the connection. Says `some` when half of them have come back,
+ * and at the end, as JSON, which did, and a digest of each. For the tests in Python.
+ */
+
+import { createHash } from 'node:crypto';
+import { parseArgs } from 'node:util';
+
+import { connect } from 'warpaint';
+
+const { values } = parseArgs({
+  options: {
+    daemon: { type: 'string' },
+    frames: { type: 'string', default: '40' },
+    reconnect: { type: 'string' },
+    every_ms: { type: 'string', default: '20' },
+  },
+});
+const COUNT = Number(values.frames);
+const [WIDTH, HEIGHT] = [96, 64];
+
+/** A picture that moves. */
+function picture(number) {
+  const bytes = Buffer.alloc(WIDTH * HEIGHT * 3);
+  for (let at = 0; at < bytes.length; at += 3) bytes.fill(((Math.floor(at / 3) + number) * 7) % 256, at, at + 3);
+  return bytes;
+}
+
+async function* frames() {
+  for (let number = 0; number < COUNT; number++) {
+    yield { frame: picture(number), pts: 40 * number };
+    await new Promise((resolve) => setTimeout(resolve, Number(values.every_ms)));
+  }
+}
+
+try {
+  const reconnect_s = values.reconnect === undefined ? null : Number(values.reconnect);
+  const client = await connect(values.daemon, { reconnect_s });
+  const session = await client.open({ source: { width: WIDTH, height: HEIGHT }, brief: { look: 'poster' } });
+  const came = [];
+  for await (const { index, picture: painted } of session.paint(frames())) {
+    came.push([index, createHash('sha256').update(painted).digest('hex')]);
+    if (came.length === COUNT / 2) console.log('some');
+  }
+  await client.close();
+  console.log(JSON.stringify(came));
+} catch (error) {
+  console.error(`${error.name}: ${error.message}`);
+  process.exit(1);
+}
