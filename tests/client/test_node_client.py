@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from support.daemon import ENDED_WITHIN_S, Daemon, daemon
-from support.programs import absent, program
+from support.programs import missing, program
 from support.proxy import Proxy
 from warpaint import __version__
 from warpaint.proto.address import default_address
@@ -66,7 +66,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> NodeClient:
     command = [npm, "ci", "--no-audit", "--no-fund", "--prefer-offline"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALLED_WITHIN_S)
     if done.returncode and any(each in done.stderr for each in NO_NETWORK):
-        absent(f"npm ci has no network: {done.stderr}")
+        missing("what npm ci fetches", f"a network that reaches npm's registry ({done.stderr})")
     assert done.returncode == 0, done.stderr
     return NodeClient(node, npm, folder)
 

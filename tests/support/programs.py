@@ -1,4 +1,4 @@
-"""Programs that some tests need and a machine may lack."""
+"""Programs of the system that some tests need: where one is missing the test is skipped, with what installs it."""
 
 import os
 import shutil
@@ -6,14 +6,18 @@ from typing import NoReturn
 
 import pytest
 
+# Set to 1 where everything is meant to be there: then a skip is a failure.
+REQUIRE_ALL = "WARPAINT_REQUIRE_ALL"
+
 
 def program(name: str, install: str) -> str:
-    """The path of a program. Without it the test is skipped, and told how to install it; see `absent`."""
-    return shutil.which(name) or absent(f"{name} is not installed: {install}")
+    """The path of a program. install: the line that installs it."""
+    return shutil.which(name) or missing(name, install)
 
 
-def absent(reason: str) -> NoReturn:
-    """Skips the test; with WARPAINT_REQUIRE_ALL=1, as where everything is to be tested, it fails."""
-    if os.environ.get("WARPAINT_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
+def missing(what: str, install: str) -> NoReturn:
+    """Skips the test for want of something, or fails it where everything is required."""
+    reason = f"{what} is missing: {install}"
+    if os.environ.get(REQUIRE_ALL) == "1":
+        pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
