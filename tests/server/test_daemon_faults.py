@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,16 @@ def test_after_a_daemon_was_stopped_it_goes_on_from_now(running: Daemon, wire: W
     assert {each.message.type for each in camera.film(clip[11:16])} == {"painted"}
 
 
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Kills the process if the test fails: it would film on, and be waited for."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
 @pytest.mark.parametrize("for_s", [0.2, 1.5], ids=["briefly", "until it is given up"])
 def test_a_client_that_was_stopped_goes_on_and_no_frame_is_unaccounted_for(
     running: Daemon, wire: Wire, clip: list[bytes], tmp_path: Path, for_s: float
@@ -365,7 +376,7 @@ def test_a_client_that_was_stopped_goes_on_and_no_frame_is_unaccounted_for(
     orders = tmp_path / "orders"
     orders.write_text("go on\n")
     command = [sys.executable, "-c", FILMING, running.address, "end", str(orders)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as filming:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as filming, ended(filming):
         assert filming.stdout is not None
         assert filming.stdout.readline() == "filming\n"
         camera = opened(wire, "identity")
