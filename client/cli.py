@@ -1,7 +1,9 @@
 """`warpaint`: the command line of all clients. It parses and prints, nothing else."""
 
 import argparse
+import signal
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -51,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="paint a film, or a folder of pictures, into another"))
     _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
+    _add_bridge(
+        commands.add_parser("bridge", help="paint a live stream that ffmpeg sends to one URL, for ffmpeg at another")
+    )
     status = commands.add_parser("status", help="show how a daemon does")
     status.add_argument("--daemon", metavar="ADDRESS", help="the daemon's address [the user's own]")
     status.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long for a daemon that is starting")
@@ -80,13 +85,38 @@ def _add_pipe(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_pipe)
 
 
+def _add_bridge(parser: argparse.ArgumentParser) -> None:
+    from .bridge.parts import FORMS, RAW_PIXELS
+    from .bridge.urls import IN_FORMS, OUT_FORMS
+
+    parser.add_argument("source", metavar="IN", help=IN_FORMS)
+    parser.add_argument("target", metavar="OUT", nargs="?", help=OUT_FORMS)
+    parser.add_argument("--probe", action="store_true", help="say what comes in, and paint nothing")
+    parser.add_argument("--in-format", metavar="FORMAT", help="mpegts, nut, h264, mjpeg, rawvideo... [looks itself]")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of rawvideo that comes in")
+    parser.add_argument("--pixels", default="yuv420p", choices=RAW_PIXELS, help="of rawvideo that comes in [yuv420p]")
+    parser.add_argument("--rate", type=_rate, help="pictures a second that come in [not known]")
+    parser.add_argument("--out-format", choices=FORMS, help="[mpegts; nut for paths and standard output]")
+    parser.add_argument("--expose", action="store_true", help="listen where others can reach it; nobody is asked")
+    parser.add_argument(
+        "--max-delay-ms", type=float, metavar="MS", help="how long a picture may wait to be begun [100]"
+    )
+    parser.add_argument("--crf", type=int, help="of h264 that goes out: lower is better and larger [18]")
+    _add_session(parser)
+    parser.set_defaults(command=_bridge)
+
+
 def _add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--codec", default="h264", choices=tuple(CODECS), help="of the film that is written [h264]")
+    parser.add_argument("--crf", type=int, help="its quality: lower is better and larger [the codec's own]")
+    _add_session(parser)
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
     parser.add_argument("--painter", help="one of the daemon's painters [its first]")
     parser.add_argument("--flow", help="one of the daemon's flow engines; none: each frame alone [its first]")
     parser.add_argument("--max-pixels", type=int, help="work at no more pixels than this [the daemon's limit]")
-    parser.add_argument("--codec", default="h264", choices=tuple(CODECS), help="of the film that is written [h264]")
-    parser.add_argument("--crf", type=int, help="its quality: lower is better and larger [the codec's own]")
     add_brief_flags(parser)
 
 
@@ -123,6 +153,52 @@ def _pipe(arguments: argparse.Namespace) -> None:
         **_shared(arguments),
     )
     convert(job, say=_say, progress=lambda _: None)
+
+
+def _bridge(arguments: argparse.Namespace) -> None:
+    """Bridges until SIGTERM or Ctrl-C, which are its usual end. A second one ends it at once."""
+    from .bridge.probe import probe
+    from .bridge.pump import Bridge, run
+    from .bridge.sources import Incoming
+    from .bridge.urls import input_url, output_url
+
+    url = input_url(arguments.source, expose=arguments.expose)
+    incoming = Incoming(url, arguments.in_format, arguments.size, arguments.pixels, arguments.rate)
+    stopping = threading.Event()
+    if arguments.probe:
+        Console(highlight=False).print(probe(incoming), markup=False, soft_wrap=True)
+        return
+    if arguments.target is None:
+        raise MediaError("a bridge leads from IN to OUT; without OUT there is only --probe")
+    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf")
+    given = {name: getattr(arguments, name) for name in names}
+    bridge = Bridge(
+        incoming=incoming,
+        target=output_url(arguments.target, expose=arguments.expose),
+        form=arguments.out_format,
+        brief=brief_changes(arguments),
+        **given,
+    )
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: _stop(stopping))
+    tally = run(bridge, say=_say, stopping=stopping)
+    dropped = "".join(f"; dropped {count} {what}" for what, count in tally.dropped.items())
+    _say(f"the bridge has ended: {tally.received} pictures came, {tally.sent} were sent{dropped}")
+
+
+def _stop(stopping: threading.Event) -> None:
+    if stopping.is_set():
+        raise KeyboardInterrupt
+    stopping.set()
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height."""
+    width, _, height = text.partition("x")
+    size = int(width), int(height)
+    if min(size) < 1:
+        raise ValueError(text)
+    return size
 
 
 def _unbuffered(stream: TextIO | None, name: str) -> BinaryIO:

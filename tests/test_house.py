@@ -50,6 +50,7 @@ WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subpr
 PURE = (
     *("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py"),
     *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
+    *("client/bridge/patience.py", "client/bridge/pieces.py", "client/bridge/timeline.py", "client/bridge/urls.py"),
 )
 
 # What runs code out of data.

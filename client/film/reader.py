@@ -116,7 +116,7 @@ class FilmIn:
                 raise
 
     def _begin(self, start_s: float | None, end_s: float | None) -> None:
-        self._stream = _video_stream(self._container, self.name)
+        self._stream = video_stream(self._container, self.name)
         # Frame threads would hold frames back, and an error in one frame would cost those beside it.
         self._stream.codec_context.thread_type = "SLICE"
         self.copied = WaitingPackets(self._streams_to_copy())
@@ -296,7 +296,7 @@ def _open_container(file: str | Pipe | BinaryIO, name: str, format: str | None, 
     return container
 
 
-def _video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream to paint: the best one that is no cover picture of a piece of music."""
     films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     best = container.streams.best("video")

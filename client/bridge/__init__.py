@@ -1,0 +1,1 @@
+"""Live streams between two URLs: a stock ffmpeg writes to one and a stock ffmpeg reads from the other."""

@@ -1,0 +1,260 @@
+"""A bridge: what comes in at one URL is painted by a session of pacing `live` and goes out at another, for ever."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...proto.brief import Brief
+from ...proto.errors import RefusedError
+from ...proto.messages import Result
+from ..errors import DaemonGone
+from ..local_daemon import connected
+from ..painting import Client, Session
+from .inbox import Inbox
+from .output import Output, form_of
+from .parts import Form, Picture, Placed, Shape, Sound, Tracks
+from .patience import pause_s
+from .sources import Incoming, Reader
+from .timeline import Delay, Timeline
+from .transports import transport_for
+from .urls import Url
+
+# How often it looks what is to be done when nothing comes, seconds: sound that waits for no picture is late by that.
+LOOK_S = 0.1
+# How long threads that end may take, seconds.
+STOP_S = 2.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What is to be bridged, and how."""
+
+    incoming: Incoming
+    target: Url
+    brief: dict[str, Any]
+    form: Form | None = None
+    crf: int | None = None
+    daemon: str | None = None
+    painter: str | None = None
+    flow: str | None = None
+    max_pixels: int | None = None
+    max_delay_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the pictures."""
+
+    received: int = 0
+    sent: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # by what dropped them
+
+    def add(self, what: str, count: int) -> None:
+        """Counts some that were dropped."""
+        if count:
+            self.dropped[what] = self.dropped.get(what, 0) + count
+
+
+def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
+    """Bridges until `stopping` is set, or the input is a file or standard input and at its end.
+
+    say: told, in sentences, what is amiss, each thing once. Raises WarpaintError for what cannot be begun.
+    """
+    Brief().changed(bridge.brief)  # a wrong wish is told before anything is opened
+    incoming = bridge.incoming.checked()
+    inbox = Inbox()
+    with ExitStack() as stack:
+        stack.callback(inbox.close)
+        transport = None if incoming.url.scheme == "rtmp" else transport_for(incoming.url, stopping)
+        output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
+        stack.callback(output.close)
+        reader = Reader(incoming, transport, inbox, stopping)
+        pump = Pump(bridge, inbox, output, say)
+        reader.start()
+        stack.callback(reader.stop, STOP_S)
+        say(f"bridging {incoming.url} to {bridge.target}")
+        try:
+            _keep_connected(bridge, pump, stopping, say)
+        finally:
+            stopping.set()
+            pump.tally.add("packets of the input that could not be decoded", reader.damaged)
+            pump.conclude()
+    return pump.tally
+
+
+def _keep_connected(bridge: Bridge, pump: "Pump", stopping: threading.Event, say: Say) -> None:
+    """Pumps, with one daemon after another. Raises DaemonGone where there was none to begin with."""
+    failures = 0
+    while not stopping.is_set() and not pump.over:
+        try:
+            with connected(bridge.daemon, say=say) as client:
+                pump.run(client, stopping)
+            failures = 0
+        except DaemonGone as error:
+            if not pump.painted:
+                raise
+            failures += 1
+            say(f"{error}; trying again")
+            stopping.wait(pause_s(failures))
+
+
+class Pump:
+    """The loop: pictures in, painted pictures out, sound beside them. Owner of the session and of the clock."""
+
+    def __init__(self, bridge: Bridge, inbox: Inbox, output: Output, say: Say) -> None:
+        self.tally = Tally()
+        self.painted = False  # something was
+        self._bridge = bridge
+        self._inbox = inbox
+        self._output = output
+        self._say = say
+        self._timeline = Timeline()
+        self._delay: Delay[Placed] = Delay()
+        self._mended: set[str] = set()
+        self._steps: dict[int, int] = {}  # of frames that are being painted, by their time
+        self._shown: int | None = None  # the time of the last picture that was sent
+        self._session: Session | None = None
+        self._shape: Shape | None = None
+        self._refused_until_s = 0.0
+        self._refusals = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come, and all is done."""
+        return self._inbox.over and not (self._session and self._session.unanswered)
+
+    def run(self, client: Client, stopping: threading.Event) -> None:
+        """Pumps until it is to end. Raises DaemonGone, MediaError when nobody can read, and RefusedError at first."""
+        try:
+            while not stopping.is_set():
+                client.wait(self._inbox, timeout_s=LOOK_S)
+                items, sentences = self._inbox.take()
+                for sentence in sentences:
+                    self._say(sentence)
+                for item in items:
+                    self._take(client, item)
+                self._send()
+                if self.over and not items:
+                    break
+            self._end_session()
+        finally:
+            self._leave_session()
+
+    def conclude(self) -> None:
+        """Sums up."""
+        self.tally.received = self._inbox.received
+        self.tally.sent = self._output.pictures
+        self.tally.add("pictures as newer ones came", self._inbox.dropped)
+        self.tally.add("packets of sound as too much waited", self._delay.dropped)
+        self.tally.add("packets as a reader was too slow", self._output.dropped)
+
+    # What comes in
+
+    def _take(self, client: Client, item: Picture | Sound | Tracks) -> None:
+        if isinstance(item, Tracks):
+            self._output.take_tracks(item)
+        elif isinstance(item, Sound):
+            pts = self._placed(item.track, item)
+            self._delay.put(Placed(item.track, pts, item.step, item.at_s, item.data))
+        else:
+            self._push(client, item)
+
+    def _placed(self, track: int, item: Picture | Sound) -> int:
+        pts = self._timeline.place(track, item.pts, item.at_s, item.step)
+        for what in self._timeline.mended.keys() - self._mended:
+            self._mended.add(what)
+            self._say(f"the input has {what}: they are mended")
+        return pts
+
+    def _push(self, client: Client, picture: Picture) -> None:
+        pts = self._placed(0, picture)
+        session = self._session_for(client, picture.shape)
+        if session is not None:
+            self._steps[pts] = picture.step
+            session.push(picture.buffer, pts)
+
+    # The session
+
+    def _session_for(self, client: Client, shape: Shape) -> Session | None:
+        """The session for pictures like this; a new one where they have changed. None: it was refused just now."""
+        if self._session is not None and shape == self._shape:
+            return self._session
+        self._end_session()
+        if time.monotonic() < self._refused_until_s:
+            self.tally.add("pictures as the daemon refused them", 1)
+            return None
+        bridge = self._bridge
+        session = client.session(
+            source=shape.source,
+            result=Result(pixels="yuv420p"),
+            pacing="live",
+            painter=bridge.painter,
+            flow=bridge.flow,
+            max_pixels=bridge.max_pixels,
+            max_delay_ms=bridge.max_delay_ms,
+            rate=bridge.incoming.rate,
+            **bridge.brief,
+        )
+        try:
+            session.open(shape.source)
+        except RefusedError as error:
+            self._refused(error)
+            return None
+        size = f"{shape.source.width}x{shape.source.height}"
+        if self.painted or self._shape is not None:
+            self._say(f"the input is {size} from here on")
+        self._session, self._shape, self._refusals = session, shape, 0
+        return session
+
+    def _refused(self, error: RefusedError) -> None:
+        """A sender that cannot be served ends nothing: the next one may be. At first it is the user who is to know."""
+        if not self.painted:
+            raise error
+        self._refusals += 1
+        self._refused_until_s = time.monotonic() + pause_s(self._refusals)
+        if self._refusals == 1:
+            self._say(f"the daemon refuses this input: {error}")
+
+    def _end_session(self) -> None:
+        """Ends the session when what is in hand is painted, and sends that."""
+        if self._session is not None:
+            self._session.close()
+            self._send()
+        self._leave_session()
+
+    def _leave_session(self) -> None:
+        """Counts what the session dropped, and lets go of it."""
+        if self._session is None:
+            return
+        for (stage, code), count in self._session.dropped.items():
+            self.tally.add(f"pictures at {stage}: {code}", count)
+        self._session = None  # one that was not closed ends with its client
+
+    # What goes out
+
+    def _send(self) -> None:
+        """Sends what is painted, and the sound up to there."""
+        if self._session is not None and self._shape is not None:
+            for painted in self._session.results(wait=False):
+                ticks = painted.info.pts
+                self._sound(ticks)
+                step = self._steps.pop(ticks, 0)
+                self._output.picture(ticks, step, painted.image, self._shape)
+                self._shown = ticks
+                self.painted = True
+            self._forget()
+        self._sound(self._shown)
+
+    def _sound(self, shown: int | None) -> None:
+        for packet in self._delay.due(shown, time.monotonic()):
+            self._output.sound(packet)
+
+    def _forget(self) -> None:
+        """The steps of pictures that were dropped: those before the last one that was sent."""
+        if self._shown is not None:
+            self._steps = {pts: step for pts, step in self._steps.items() if pts > self._shown}
