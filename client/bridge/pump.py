@@ -70,7 +70,7 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)
-        transport = None if incoming.url.scheme == "rtmp" else transport_for(incoming.url, stopping)
+        transport = transport_for(incoming.url, stopping)
         output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
         stack.callback(output.close)
         reader = Reader(incoming, transport, inbox, stopping)

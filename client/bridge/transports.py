@@ -51,8 +51,11 @@ class Transport(Protocol):
         """Lets go of everything."""
 
 
-def transport_for(url: Url, stopping: threading.Event) -> Transport:
-    """The transport of a URL; a listener listens when this returns. Raises MediaError."""
+def transport_for(url: Url, stopping: threading.Event) -> Transport | None:
+    """The transport of a URL; a listener listens when this returns. None: FFmpeg does it. Raises MediaError."""
+    if url.scheme == "rtmp":
+        bound(url, socket.SOCK_STREAM).close()  # whether it can be listened to: FFmpeg would tell later
+        return None
     if url.scheme == "zmq":
         return ZmqReader(url, stopping)
     if url.scheme == "tcp":

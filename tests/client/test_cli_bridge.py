@@ -1,12 +1,37 @@
 """`warpaint bridge` between real ffmpeg programs."""
 
+import contextlib
+import io
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+import zmq
 
-from support.bridge import AT_ONCE, EAGER, LIVE, MPEGTS, Programs, free_port, moving
-from support.daemon import Daemon
+from support.bridge import (
+    AT_ONCE,
+    COMES_WITHIN_S,
+    EAGER,
+    LIVE,
+    MPEGTS,
+    WARPAINT,
+    Programs,
+    alarmed,
+    free_port,
+    moving,
+)
+from support.daemon import Daemon, daemon
+from warpaint.client.bridge.sources import Incoming
+from warpaint.client.bridge.urls import input_url
+from warpaint.client.errors import MediaError
 
 
 @pytest.fixture
@@ -21,6 +46,7 @@ def url(form: str) -> str:
     return form.format(free_port())
 
 
+RTMP = "rtmp://127.0.0.1:{}/live/key"
 ZMQ, UDP, TCP = "zmq:tcp://127.0.0.1:{}", "udp://127.0.0.1:{}", "tcp://127.0.0.1:{}"
 LISTEN = "?listen=1"
 LARGE = (*AT_ONCE, "-pkt_size", "2000000")
@@ -42,12 +68,16 @@ WAYS = {
         *(TCP + LISTEN, ("--out-format", "mjpeg"), ("-f", "mjpeg")),
     ),
     "nut in tcp": (TCP + LISTEN, (*LIVE, "-f", "nut", *AT_ONCE), (), TCP + LISTEN, ("--out-format", "nut"), ()),
+    "flv in rtmp": (RTMP, (*LIVE, "-f", "flv"), (), TCP + LISTEN, (), ()),
     "mpegts in udp": (UDP, (*LIVE, *MPEGTS), (), UDP, (), ("-f", "mpegts")),
 }
+QUICK = ("mpegts in zmq", "rawvideo in zmq", "nut in tcp")
 SIZES = {"rawvideo in zmq": "480x320"}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [*QUICK, *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way not in QUICK)]
+)
 def test_a_film_passes(programs: Programs, way: str) -> None:
     source_form, written, told, target_form, wished, read = WAYS[way]
     source, target = url(source_form), url(target_form)
@@ -64,4 +94,253 @@ def test_a_film_passes(programs: Programs, way: str) -> None:
     code, said = bridge.stop()
     assert code == 0
     assert "pictures came" in said
+    assert "Traceback" not in said
+
+
+def test_a_pipe_passes_and_ends_with_its_input(programs: Programs, tmp_path: Path) -> None:
+    film = tmp_path / "in.nut"
+    programs.made(film, "-t", "3", *LIVE, "-f", "nut")
+    sender = programs.start("-re", "-i", str(film), "-c", "copy", "-f", "nut", *AT_ONCE, "-", stdout=subprocess.PIPE)
+    bridge = programs.bridge("-", "-", "--look", "poster", "--painter", "filters", stdin=sender.stdout)
+    with alarmed(bridge.process):
+        out = bridge.process.stdout.read() if bridge.process.stdout else b""
+    code, said = bridge.ended()
+    assert code == 0, said
+    with av.open(io.BytesIO(out)) as container:
+        assert 10 < sum(1 for _ in container.decode(video=0)) <= 75  # it may have begun before the bridge
+
+
+# Sound
+
+FLASH = "color=black:s=160x96:r=25,drawbox=c=white:t=fill:enable='lt(mod(n,25),2)'"
+BEEP = "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t,1),0.08)':s=48000"
+CLIP = ("-re", "-f", "lavfi", "-i", FLASH, "-re", "-f", "lavfi", "-i", BEEP)
+FRAME_S = 1 / 25
+
+
+@pytest.mark.parametrize("painter", ["identity", pytest.param("filters", marks=pytest.mark.slow)])
+def test_sound_stays_with_its_picture(programs: Programs, tmp_path: Path, painter: str) -> None:
+    coded = (*LIVE, "-c:a", "aac")
+    programs.made(reference := tmp_path / "reference.nut", *coded, "-t", "4", "-f", "nut", inputs=CLIP)
+    source, target = url(TCP + LISTEN), url(TCP + LISTEN)
+    programs.standing(source, target, "--painter", painter)
+    programs.start(*CLIP, *coded, *MPEGTS, source.removesuffix(LISTEN))
+    copied = ("-copyts", "-i", target.removesuffix(LISTEN), "-c", "copy", "-t", "4", "-f", "nut")
+    programs.start(*copied, str(got := tmp_path / "got.nut")).wait(COMES_WITHIN_S)
+    before, after = offset_s(reference), offset_s(got)
+    assert abs(before) < FRAME_S
+    assert abs(after - before) < FRAME_S
+
+
+def offset_s(film: Path) -> float:
+    """How much later the beep is than the flash, seconds: the median over the flashes of a film."""
+    flashes, beeps = begins(film, "video", 128), begins(film, "audio", 0.3)
+    nearest = [min((beep - flash for beep in beeps), key=abs) for flash in flashes]
+    assert len(nearest) >= 2
+    return statistics.median(nearest)
+
+
+def begins(film: Path, kind: str, level: float) -> list[float]:
+    """When it becomes bright, or loud, seconds; what begins with the film is left out."""
+    found, was = [], True
+    with av.open(str(film)) as container:
+        for frame in container.decode(**{kind: 0}):
+            if isinstance(frame, av.VideoFrame):
+                samples, step_s = np.array([frame.to_ndarray(format="gray").mean()]), 0.0
+            else:
+                samples, step_s = abs(frame.to_ndarray()[0]), 1 / frame.sample_rate
+            now = bool((samples > level).any())
+            if now and not was:
+                found.append(float(frame.time or 0) + int((samples > level).argmax()) * step_s)
+            was = now
+    return found
+
+
+# What may happen
+
+
+def test_a_sender_comes_back_with_another_size(programs: Programs) -> None:
+    source, target = url(ZMQ), url(ZMQ)
+    bridge = programs.standing(source, target)
+    first = programs.sender(source, *LIVE, *MPEGTS, size="160x96")
+    reader = programs.reader(target, *EAGER, "-f", "mpegts")
+    assert moving(reader.pictures(20))
+    programs.end(first)
+    programs.sender(source, *LIVE, *MPEGTS, size="320x176")
+    bridge.says("the input is 320x176 from here on")
+    assert moving(reader.pictures(30)[-20:])
+    code, said = bridge.stop()
+    assert code == 0
+    assert said.count("times that jump") == 1
+    assert "Traceback" not in said
+
+
+def test_garbage_ends_nothing(programs: Programs) -> None:
+    source, target = url(TCP + LISTEN), url(TCP + LISTEN)
+    bridge = programs.standing(source, target)
+    port = int(source.removesuffix(LISTEN).rpartition(":")[2])
+    noise = np.random.default_rng(0).bytes(200_000)
+    for data in (noise, b"", b"GET / HTTP/1.1\r\n\r\n" * 200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as sender:
+            sender.sendall(data)  # the bridge may hang up
+    bridge.says("can be read")
+    programs.sender(source.removesuffix(LISTEN), *LIVE, "-f", "nut", *AT_ONCE)
+    assert moving(programs.reader(target.removesuffix(LISTEN), *EAGER).pictures(10))
+    assert "Traceback" not in bridge.stop()[1]
+
+
+@pytest.mark.slow
+def test_garbage_in_the_middle_ends_nothing(programs: Programs, tmp_path: Path) -> None:
+    source, target = url(UDP), url(TCP + LISTEN)
+    programs.made(film := tmp_path / "in.ts", "-t", "6", *LIVE, "-f", "mpegts")
+    bridge = programs.standing(source, target)
+    reader = programs.reader(target.removesuffix(LISTEN), *EAGER)
+    send_datagrams(film.read_bytes(), source, for_s=3, spoilt=True)
+    assert moving(reader.pictures(30)[-10:])
+    code, said = bridge.stop()
+    assert code == 0
+    assert "Traceback" not in said
+
+
+def test_whoever_comes_late_sees_something_soon(programs: Programs) -> None:
+    source, target = url(TCP + LISTEN), url(ZMQ)
+    bridge = programs.standing(source, target)
+    programs.sender(source.removesuffix(LISTEN), *LIVE, "-f", "nut", *AT_ONCE)
+    programs.reader(target, *EAGER, "-f", "mpegts").pictures(1)
+    with zmq.Context() as context, context.socket(zmq.SUB) as late:
+        late.setsockopt(zmq.SUBSCRIBE, b"")
+        late.connect(target.removeprefix("zmq:"))
+        data, ends = b"", time.monotonic() + 1
+        while time.monotonic() < ends and b"\0\0\0\1\x67" not in data:  # the parameters, which go before a keyframe
+            if late.poll(100):
+                data += b"".join(late.recv_multipart())
+    assert b"\0\0\0\1\x67" in data
+    assert bridge.stop(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_reader_that_does_not_read_holds_up_nobody(programs: Programs) -> None:
+    source, target = url(ZMQ), url(TCP + LISTEN)
+    bridge = programs.standing(source, target, "--out-format", "rawvideo")
+    programs.sender(source, *LIVE, *MPEGTS, size="640x480", rate=30)
+    port = int(target.removesuffix(LISTEN).rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)):
+        raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "640x480")
+        reader = programs.reader(target.removesuffix(LISTEN), *raw)
+        bridge.says("is read too slowly")
+        assert moving(reader.pictures(20))
+        code, said = bridge.stop()
+    assert code == 0
+    assert "packets as a reader was too slow" in said
+
+
+@pytest.mark.slow
+def test_a_sender_that_sends_its_film_again_and_again(programs: Programs, tmp_path: Path) -> None:
+    source = url(UDP)
+    programs.made(film := tmp_path / "in.ts", "-t", "2", *LIVE, "-f", "mpegts")
+    bridge = programs.standing(source, str(out := tmp_path / "out.nut"))
+    send_datagrams(3 * film.read_bytes(), source, for_s=6)
+    code, said = bridge.stop()
+    assert code == 0
+    assert said.count("times that jump") == 1
+    with av.open(str(out)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(video=0) if packet.pts is not None]
+    assert times == sorted(set(times))
+    assert 4 < times[-1] - times[0] < 8
+
+
+def send_datagrams(data: bytes, target: str, *, for_s: float, spoilt: bool = False) -> None:
+    """Sends a film evenly over some time, from one port; spoilt: some of it is replaced by noise."""
+    noise = np.random.default_rng(0)
+    pieces = [data[at : at + 1316] for at in range(0, len(data), 1316)]
+    address = "127.0.0.1", int(target.rpartition(":")[2])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number, piece in enumerate(pieces):
+            sender.sendto(noise.bytes(1316) if spoilt and number % 29 == 28 else piece, address)
+            time.sleep(for_s / len(pieces))
+
+
+# What cannot be begun, and --probe
+
+
+def refused(programs: Programs, *arguments: str) -> str:
+    """What it says, when it ends at once with exit code 1."""
+    command = [str(WARPAINT), "bridge", *arguments, "--daemon", programs.daemon]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMES_WITHIN_S)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("form", [TCP + LISTEN, ZMQ, UDP])
+def test_a_port_in_use_is_told(programs: Programs, form: str) -> None:
+    kind = socket.SOCK_DGRAM if form == UDP else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        taken, free = form.format(other.getsockname()[1]), url(UDP)
+        ends = (taken, free) if form == UDP else (free, taken)
+        assert f"{taken} cannot be listened to: Address already in use" in refused(programs, *ends)
+
+
+def test_a_wrong_wish_is_told(programs: Programs) -> None:
+    assert "strength" in refused(programs, "-", "-", "--strength", "7")
+
+
+def test_probe(programs: Programs) -> None:
+    source = url(ZMQ)
+    programs.start(*CLIP, *LIVE, "-c:a", "aac", *MPEGTS, source)
+    command = [str(WARPAINT), "bridge", "--probe", source]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=COMES_WITHIN_S, check=True).stdout
+    for words in ("mpegts", "video h264", "160x96", "audio aac, 48000 Hz", "rate: 25"):
+        assert words in said
+
+
+@pytest.mark.slow
+def test_probe_where_nothing_comes(programs: Programs) -> None:
+    assert "nothing came in 5 s" in refused(programs, "--probe", url(UDP))
+
+
+@pytest.mark.parametrize(
+    ("source", "form", "complaint"),
+    [("-", "rawvideo", "--size"), ("rtmp://127.0.0.1/live/key", "nut", "rtmp carries flv")],
+)
+def test_what_does_not_go_together_is_told(source: str, form: str, complaint: str) -> None:
+    with pytest.raises(MediaError, match=complaint):
+        Incoming(input_url(source), form).checked()
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_started_again(programs: Programs, tmp_path: Path) -> None:
+    """The pictures meanwhile are lost; sessions do not outlive a daemon without a state directory."""
+    source, target = url(TCP + LISTEN), url(TCP + LISTEN)
+    (folder := tmp_path / "own").mkdir()
+    with daemon(folder) as first:
+        programs.daemon = first.address
+        bridge = programs.standing(source, target)
+        programs.sender(source.removesuffix(LISTEN), *LIVE, "-f", "nut", *AT_ONCE)
+        reader = programs.reader(target.removesuffix(LISTEN), *EAGER)
+        assert moving(reader.pictures(10))
+    with daemon(folder):
+        bridge.says("trying again")
+        assert moving(reader.pictures(60)[-10:])
+        code, said = bridge.stop()
+    assert code == 0, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_pipes_with_names_are_opened_for_each_sender_and_reader(programs: Programs, tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        os.mkfifo(tmp_path / name)
+    bridge = programs.standing(str(tmp_path / "in"), str(tmp_path / "out"))
+    for size in ("160x96", "192x128"):
+        sender = programs.sender(str(tmp_path / "in"), *LIVE, "-f", "nut", *AT_ONCE, size=size)
+        reader = programs.reader(str(tmp_path / "out"), *EAGER)
+        assert moving(reader.pictures(10))
+        programs.end(reader.process)
+        programs.end(sender)
+    code, said = bridge.stop()
+    assert code == 0, said
     assert "Traceback" not in said

@@ -26,6 +26,7 @@ Gray = NDArray[np.uint8]
 LIVE = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10")
 AT_ONCE = ("-flush_packets", "1")
 MPEGTS = ("-f", "mpegts", "-omit_video_pes_length", "0", *AT_ONCE)
+PATTERN = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25")
 # A reader that begins with what comes first.
 EAGER = ("-fflags", "nobuffer", "-probesize", "32768", "-analyzeduration", "0")
 
@@ -66,6 +67,12 @@ class Programs:
         """An ffmpeg that writes a moving pattern to a URL, in time, until it is ended."""
         pattern = ("-re", "-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}")
         return self.start(*pattern, *arguments, url)
+
+    def made(self, film: Path, *arguments: str, inputs: Sequence[str] = PATTERN) -> None:
+        """A film that an ffmpeg has written, not in time."""
+        inputs = [each for each in inputs if each != "-re"]
+        if self.start(*inputs, *arguments, str(film)).wait(COMES_WITHIN_S) != 0:
+            raise RuntimeError(f"{film} could not be made")
 
     def start(self, *arguments: str, stdout: int | None = None) -> "subprocess.Popen[bytes]":
         """An ffmpeg with these arguments."""
