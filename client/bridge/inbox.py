@@ -20,6 +20,7 @@ class Inbox:
     def __init__(self) -> None:
         self.received = 0  # pictures
         self.dropped = 0  # pictures, as newer ones came
+        self.sounds_dropped = 0  # packets, as too many waited
         self.over = False  # nothing more will come
         self._items: deque[Item] = deque()
         self._pictures = 0
@@ -46,6 +47,7 @@ class Inbox:
                     self.dropped += 1
             elif len(self._items) > SOUNDS:
                 self._drop_oldest(Sound)
+                self.sounds_dropped += 1
         self._wake()
 
     def say(self, sentence: str) -> None:

@@ -18,7 +18,7 @@ from ..errors import MediaError
 from ..film.media import reason
 from .lane import Lane
 from .parts import Coded, Form
-from .transports import bound
+from .transports import bound, kept_alive
 from .urls import Url
 
 # ffmpeg's zmq reader cuts off what is longer than 131072 bytes. This is below it, and a multiple of MPEG-TS's 188.
@@ -157,7 +157,7 @@ class TcpWire:
     def __init__(self, connection: socket.socket, name: str) -> None:
         self.name = name
         self._connection = connection
-        connection.settimeout(None)
+        kept_alive(connection).settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def open(self) -> None:
@@ -277,7 +277,7 @@ class UdpWire:
 
     def _send(self, data: bytes) -> None:
         for at in range(0, len(data), DATAGRAM):
-            with contextlib.suppress(ConnectionRefusedError):  # nobody listens yet
+            with contextlib.suppress(OSError):  # nobody listens yet, or the network is away: it may come back
                 self._socket.sendto(data[at : at + DATAGRAM], self._address)
 
 

@@ -77,6 +77,8 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
         pump = Pump(bridge, inbox, output, say)
         reader.start()
         stack.callback(reader.stop, STOP_S)
+        if incoming.url.scheme == "rtmp":
+            say("whoever reaches the rtmp port may publish: application and stream key are not checked")
         say(f"bridging {incoming.url} to {bridge.target}")
         try:
             _keep_connected(bridge, pump, stopping, say)
@@ -150,7 +152,7 @@ class Pump:
         self.tally.received = self._inbox.received
         self.tally.sent = self._output.pictures
         self.tally.add("pictures as newer ones came", self._inbox.dropped)
-        self.tally.add("packets of sound as too much waited", self._delay.dropped)
+        self.tally.add("packets of sound as too much waited", self._delay.dropped + self._inbox.sounds_dropped)
         self.tally.add("packets as a reader was too slow", self._output.dropped)
 
     # What comes in

@@ -61,8 +61,8 @@ class Timeline:
 
     def _guessed(self, last: _Track | None, at: int, step: int) -> int:
         """For a packet without a time: the next step of a track that has times, else the clock on the wall."""
-        self._note("times that are missing")
         if last is not None and last.timed:
+            self._note("times that are missing")
             return last.out + step
         before = last or self._newest
         return 0 if before is None else before.out + at - before.at

@@ -23,6 +23,8 @@ from .urls import Url
 
 # How often somebody who waits looks whether the bridge ends, seconds.
 LOOK_S = 0.2
+# A sender that is there takes a connection within this, seconds.
+CONNECTED_WITHIN_S = 2.0
 # ZeroMQ's pause between attempts to connect, milliseconds. With its usual 100 the first group of pictures is lost.
 RECONNECT_MS = 10
 # Messages that wait to be read, at most: two seconds of frames, or some MB of MPEG-TS.
@@ -33,6 +35,9 @@ LARGEST_DATAGRAM = 65_536
 # A sender of datagrams that was silent for so long may be followed by another one, seconds; until then, what others
 # send is left out, as two streams make none.
 UDP_TURN_S = 0.5
+# A machine that is gone without a word is missed after some ten seconds: silent for so long it is asked, in such steps,
+# both in seconds, and so many times.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 
 
 class Transport(Protocol):
@@ -83,6 +88,14 @@ def bound(url: Url, kind: int) -> socket.socket:
     return made
 
 
+def kept_alive(connection: socket.socket) -> socket.socket:
+    """The connection, which now notices that the other machine is gone."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    return connection
+
+
 class ZmqReader:
     """A SUB socket, connected to the PUB socket of an ffmpeg."""
 
@@ -113,6 +126,7 @@ class ZmqReader:
 
     def begin(self) -> bool:
         """Waits for the first message."""
+        self._rest = b""
         while not self._stopping.is_set():
             self._left()
             try:
@@ -175,12 +189,14 @@ class TcpReader:
         """Waits for a sender that connects, or connects. Raises OSError."""
         self._hang_up()
         if self._listener is None:
-            self._connection = socket.create_connection((self._url.host, self._url.port), timeout=LOOK_S * 10)
+            made = socket.create_connection((self._url.host, self._url.port), timeout=CONNECTED_WITHIN_S)
+            self._connection = kept_alive(made)
             self._connection.settimeout(LOOK_S)
             return not self._stopping.is_set()
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                self._connection, _ = self._listener.accept()
+                made, _ = self._listener.accept()
+                self._connection = kept_alive(made)
                 self._connection.settimeout(LOOK_S)
                 return True
         return False

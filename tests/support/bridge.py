@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Programs:
     folder: Path
     running: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
-    def bridge(self, source: str, target: str, *flags: str, stdin: int | None = None) -> "RunningBridge":
+    def bridge(self, source: str, target: str, *flags: str, stdin: int | IO[bytes] | None = None) -> "RunningBridge":
         """A bridge with the painter `identity`, unless the flags say another one."""
         log = self.folder / f"bridge-{len(self.running)}.log"
         command = [str(WARPAINT), "bridge", source, target, "--daemon", self.daemon, "--painter", "identity", *flags]
@@ -57,7 +58,7 @@ class Programs:
         self.running.append(process)
         return RunningBridge(process, log)
 
-    def standing(self, source: str, target: str, *flags: str, stdin: int | None = None) -> "RunningBridge":
+    def standing(self, source: str, target: str, *flags: str, stdin: int | IO[bytes] | None = None) -> "RunningBridge":
         """A bridge that stands: others can connect to it."""
         bridge = self.bridge(source, target, *flags, stdin=stdin)
         bridge.says("bridging")

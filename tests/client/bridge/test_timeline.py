@@ -44,6 +44,7 @@ def test_a_time_that_is_missing_follows_from_the_one_before() -> None:
 def test_without_any_times_they_are_those_of_arrival() -> None:
     line = Timeline()
     assert [line.place(PICTURE, None, at_s, STEP) for at_s in (100.0, 100.04, 100.5)] == [0, at(0.04), at(0.5)]
+    assert line.mended == {}  # nothing is wrong with them
 
 
 def test_times_that_repeat_grow() -> None:
