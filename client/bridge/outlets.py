@@ -299,6 +299,7 @@ class FileWire:
         if self._path is None:
             self._file = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         elif self.comes_back or self._file is None:
+            self.close()
             try:
                 self._file = self._path.open("wb", buffering=0)
             except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from ...proto.brief import Brief
 from ...proto.errors import RefusedError
 from ...proto.messages import Result
-from ..errors import DaemonGone
+from ..errors import DaemonGone, MediaError
 from ..local_daemon import connected
 from ..painting import Client, Session
 from .inbox import Inbox
@@ -70,37 +70,35 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)
-        transport = transport_for(incoming.url, stopping)
+        reader = Reader(incoming, transport_for(incoming.url, stopping), inbox, stopping)
+        stack.callback(reader.stop, STOP_S)
         output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
         stack.callback(output.close)
-        reader = Reader(incoming, transport, inbox, stopping)
+        stack.callback(stopping.set)
         pump = Pump(bridge, inbox, output, say)
         reader.start()
-        stack.callback(reader.stop, STOP_S)
         if incoming.url.scheme == "rtmp":
             say("whoever reaches the rtmp port may publish: application and stream key are not checked")
         say(f"bridging {incoming.url} to {bridge.target}")
-        try:
-            _keep_connected(bridge, pump, stopping, say)
-        finally:
-            stopping.set()
-            pump.tally.add("packets of the input that could not be decoded", reader.damaged)
-            pump.conclude()
+        _keep_connected(bridge, pump, stopping, say)
+        pump.conclude(reader)
+        if not inbox.received and not stopping.is_set():
+            raise MediaError(f"{incoming.url} has ended without a picture")
     return pump.tally
 
 
 def _keep_connected(bridge: Bridge, pump: "Pump", stopping: threading.Event, say: Say) -> None:
-    """Pumps, with one daemon after another. Raises DaemonGone where there was none to begin with."""
+    """Pumps, with one daemon after another. Raises DaemonGone or RefusedError while nothing was painted yet."""
     failures = 0
     while not stopping.is_set() and not pump.over:
+        before = pump.painted
         try:
             with connected(bridge.daemon, say=say) as client:
                 pump.run(client, stopping)
-            failures = 0
-        except DaemonGone as error:
+        except (DaemonGone, RefusedError) as error:
             if not pump.painted:
                 raise
-            failures += 1
+            failures = failures + 1 if pump.painted == before else 1
             say(f"{error}; trying again")
             stopping.wait(pause_s(failures))
 
@@ -110,7 +108,7 @@ class Pump:
 
     def __init__(self, bridge: Bridge, inbox: Inbox, output: Output, say: Say) -> None:
         self.tally = Tally()
-        self.painted = False  # something was
+        self.painted = 0  # pictures
         self._bridge = bridge
         self._inbox = inbox
         self._output = output
@@ -147,8 +145,11 @@ class Pump:
         finally:
             self._leave_session()
 
-    def conclude(self) -> None:
-        """Sums up."""
+    def conclude(self, reader: Reader) -> None:
+        """Sums up, and says what was not said yet."""
+        for sentence in self._inbox.take()[1]:
+            self._say(sentence)
+        self.tally.add("packets of the input that could not be decoded", reader.damaged)
         self.tally.received = self._inbox.received
         self.tally.sent = self._output.pictures
         self.tally.add("pictures as newer ones came", self._inbox.dropped)
@@ -248,7 +249,7 @@ class Pump:
                 step = self._steps.pop(ticks, 0)
                 self._output.picture(ticks, step, painted.image, self._shape)
                 self._shown = ticks
-                self.painted = True
+                self.painted += 1
             self._forget()
         self._sound(self._shown)
 

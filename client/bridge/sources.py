@@ -96,7 +96,8 @@ class Reader:
     def stop(self, within_s: float) -> None:
         """Waits for the thread."""
         self._stopping.set()
-        self._thread.join(within_s)
+        if self._thread.ident is not None:
+            self._thread.join(within_s)
         if self._transport is not None and not self._thread.is_alive():
             self._transport.close()
 

@@ -111,6 +111,14 @@ def test_a_pipe_passes_and_ends_with_its_input(programs: Programs, tmp_path: Pat
     assert 10 < count <= 75  # it may have begun before the bridge
 
 
+@pytest.mark.parametrize("data", [b"", b"words, words\n" * 100])
+def test_an_input_that_is_no_film_is_told(programs: Programs, tmp_path: Path, data: bytes) -> None:
+    (film := tmp_path / "in.nut").write_bytes(data)
+    said = refused(programs, str(film), "-")
+    assert "has ended without a picture" in said
+    assert "can be read" in said
+
+
 # Sound
 
 FLASH = "color=black:s=160x96:r=25,drawbox=c=white:t=fill:enable='lt(mod(n,25),2)'"
