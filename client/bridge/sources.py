@@ -22,10 +22,11 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from ...proto.messages import Colour, Source
 from ..errors import MediaError
+from ..film.deinterlacer import Deinterlacer
 from ..film.media import ColourTags, colour_components, conformed, reason, tight_buffer
 from ..film.packets import Packet
-from ..film.reader import video_stream
-from ..film.traits import rotation_of, tags_of
+from ..film.reader import DEINTERLACED, video_stream
+from ..film.traits import notices_of, rotation_of, tags_of
 from .inbox import Inbox
 from .parts import Picture, Shape, Sound, Tracks, ticks
 from .patience import pause_s
@@ -85,6 +86,8 @@ class Reader:
         self._inbox = inbox
         self._stopping = stopping
         self._pictures = 0
+        self._shape: Shape | None = None
+        self._deinterlacer: Deinterlacer | None = None
         self._began: tuple[float, int] | None = None  # on the wall and in the film, of a file that is to be paced
         self._said = ""
         self._thread = threading.Thread(target=self._run, name="bridge-reader", daemon=True)
@@ -110,8 +113,10 @@ class Reader:
             self._one_stream()
             if self._transport is not None and not self._transport.endless:
                 break
-            failures = 0 if self._pictures > before else failures + 1
-            if failures:
+            if self._pictures > before:
+                failures, self._said = 0, ""  # the next loss is news
+            else:
+                failures += 1
                 self._stopping.wait(pause_s(failures))
         self._inbox.end()
 
@@ -188,6 +193,7 @@ class Reader:
     def _take_container(self, container: InputContainer) -> None:
         stream = video_stream(container, self._name)
         stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
+        self._deinterlacer = None
         tracks = Tracks(container)
         self.streams += 1
         self.described = describe(container)
@@ -202,7 +208,7 @@ class Reader:
             if packet.stream_index != stream.index:
                 self._put_sound(packet, tracks)
                 continue
-            for frame in self._frames(stream, packet):
+            for frame in self._whole(self._frames(stream, packet)):
                 self._put_picture(frame, frame.time_base if timed else None, stream.sample_aspect_ratio)
 
     def _frames(self, stream: Any, packet: Packet) -> list[VideoFrame]:
@@ -214,6 +220,20 @@ class Reader:
             self.damaged += 1
             return []
         return frames
+
+    def _whole(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        """The frames; from the first interlaced one on they pass a deinterlacer, which holds one back."""
+        for frame in frames:
+            if self._deinterlacer is not None and not self._deinterlacer.takes(frame):
+                yield from self._deinterlacer.flush()
+                self._deinterlacer = None
+            if self._deinterlacer is None and frame.interlaced_frame and Deinterlacer.can(frame):
+                self._say(DEINTERLACED)
+                self._deinterlacer = Deinterlacer(frame, frame.time_base or Fraction(1, TICKS))
+            if self._deinterlacer is None:
+                yield frame
+            else:
+                yield from self._deinterlacer.push(frame)
 
     def _put_sound(self, packet: Packet, tracks: Tracks) -> None:
         if not packet.size:
@@ -238,8 +258,12 @@ class Reader:
         pts = ticks(frame.pts, time_base)
         step = (ticks(frame.duration, time_base) if time_base else None) or self._usual_step
         self._pace(pts)
-        frame, shape = as_yuv420p(frame, aspect or Fraction(1))
-        buffer = tight_buffer(frame, "yuv420p")
+        whole, shape = as_yuv420p(frame, aspect or Fraction(1))
+        if shape != self._shape:
+            self._shape = shape
+            for sentence in notices_of(frame, shape.tags, shape.source.rotation):
+                self._say(sentence)
+        buffer = tight_buffer(whole, "yuv420p")
         self._pictures += 1
         self._inbox.put(Picture(pts, step, time.monotonic(), shape, buffer))
 

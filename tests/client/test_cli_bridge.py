@@ -271,6 +271,18 @@ def send_datagrams(data: bytes, target: str, *, for_s: float, spoilt: bool = Fal
             time.sleep(for_s / len(pieces))
 
 
+@pytest.mark.slow
+def test_what_becomes_of_the_picture_is_said(programs: Programs) -> None:
+    source, target = url(TCP + LISTEN), url(TCP + LISTEN)
+    bridge = programs.standing(source, target)
+    fine = ("-pix_fmt", "yuv422p10le", "-c:v", "libx264", "-flags", "+ildct+ilme", "-x264-params", "tff=1", "-g", "10")
+    programs.sender(source.removesuffix(LISTEN), *fine, "-tune", "zerolatency", "-f", "nut", *AT_ONCE)
+    assert moving(programs.reader(target.removesuffix(LISTEN), *EAGER).pictures(10))
+    _, said = bridge.stop()
+    for words in ("has 10 bits a sample", "becomes 4:2:0", "deinterlaced"):
+        assert said.count(words) == 1
+
+
 # What cannot be begun, and --probe
 
 
