@@ -87,6 +87,7 @@ class Reader:
         self._stopping = stopping
         self._pictures = 0
         self._shape: Shape | None = None
+        self._sound_ends: dict[int, int] = {}  # when the next packet of a track begins, ticks
         self._deinterlacer: Deinterlacer | None = None
         self._began: tuple[float, int] | None = None  # on the wall and in the film, of a file that is to be paced
         self._said = ""
@@ -194,6 +195,7 @@ class Reader:
         stream = video_stream(container, self._name)
         stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
         self._deinterlacer = None
+        self._sound_ends.clear()
         tracks = Tracks(container)
         self.streams += 1
         self.described = describe(container)
@@ -238,16 +240,14 @@ class Reader:
     def _put_sound(self, packet: Packet, tracks: Tracks) -> None:
         if not packet.size:
             return
-        at = packet.pts if packet.pts is not None else packet.dts
-        self._inbox.put(
-            Sound(
-                track=tracks.numbers[packet.stream_index],
-                pts=ticks(at, packet.time_base),
-                step=ticks(packet.duration or 0, packet.time_base) or 0,
-                at_s=time.monotonic(),
-                data=bytes(packet),
-            )
-        )
+        at = ticks(packet.pts if packet.pts is not None else packet.dts, packet.time_base)
+        step = ticks(packet.duration, packet.time_base) or _frame_step(packet.stream)
+        track = tracks.numbers[packet.stream_index]
+        if at is None:  # not the first of several in one packet of the container: FFmpeg may leave their times out
+            at = self._sound_ends.get(track)
+        if at is not None:
+            self._sound_ends[track] = at + step
+        self._inbox.put(Sound(track, at, step, time.monotonic(), bytes(packet)))
 
     # Pictures
 
@@ -328,6 +328,13 @@ def _described(stream: av.stream.Stream) -> str:
     elif stream.type == "audio":
         said += [f"{context.sample_rate} Hz", str(context.layout.name)]
     return ", ".join(said)
+
+
+def _frame_step(stream: av.stream.Stream) -> int:
+    """How long a packet of sound lasts, by what its codec says, ticks; 0 where it does not."""
+    context: Any = stream.codec_context
+    rate, samples = getattr(context, "sample_rate", 0), getattr(context, "frame_size", 0)
+    return round(TICKS * samples / rate) if rate and samples else 0
 
 
 def _decoder(form: str) -> VideoCodecContext:

@@ -78,7 +78,9 @@ class Timeline:
             if before.out - back <= pts + offset <= due + AHEAD:
                 return offset
         self._note("times that jump")
-        self._offsets = [max(due, before.out + step) - pts, self._offsets[0]]
+        # Behind all tracks: else one that was ahead would go back, and jump by another step than this one.
+        behind = max(track.out for track in self._tracks.values()) + step
+        self._offsets = [max(due, behind) - pts, self._offsets[0]]
         return self._offsets[0]
 
     def _note(self, what: str) -> None:

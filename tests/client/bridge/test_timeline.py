@@ -74,6 +74,15 @@ def test_what_is_left_of_the_old_times_after_a_jump_stays_in_place() -> None:
     assert line.place(SOUND, at(0.1), 10.2, STEP) == at(60.2)
 
 
+def test_sound_that_was_ahead_jumps_with_its_picture() -> None:
+    line = Timeline()
+    line.place(PICTURE, at(60), 10.0, STEP)
+    line.place(SOUND, at(61), 10.0, STEP)
+    picture = line.place(PICTURE, at(0), 10.1, STEP)
+    assert line.place(SOUND, at(0), 10.1, STEP) == picture == at(61) + STEP
+    assert line.place(PICTURE, at(0) + STEP, 10.1, STEP) == picture + STEP
+
+
 def test_a_jump_ahead_is_taken_out() -> None:
     line = Timeline()
     line.place(PICTURE, at(1), 10.0, STEP)
