@@ -42,10 +42,11 @@ class Output:
 
     def take_tracks(self, tracks: Tracks) -> None:
         """From here on these are the streams of sound and subtitles."""
-        if tracks.templates and self._form not in CONTAINERS:
-            self._say(f"{self._form} holds no sound and no subtitles: they are left out")
-        if tracks.key != self._tracks.key or self._layout is None:
-            self._tracks, self._layout = tracks, None
+        if tracks.key == self._tracks.key:
+            return
+        self._tracks, self._layout = tracks, None
+        for sentence in tracks.left_out(self._form):
+            self._say(sentence)
 
     def picture(self, pts: int, step: int, buffer: Buffer, shape: Shape) -> None:
         """Sends a painted picture; one that is not later than the last is left out."""

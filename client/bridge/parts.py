@@ -1,5 +1,6 @@
 """What goes through a bridge: pictures, packets of sound and subtitles, and what their streams are."""
 
+import contextlib
 import io
 from dataclasses import dataclass
 from fractions import Fraction
@@ -80,21 +81,27 @@ class Tracks:
     """The streams of sound and subtitles that came with the picture, and outlive the container that they came in."""
 
     def __init__(self, container: InputContainer | None = None) -> None:
-        self.left_out: list[str] = []
         self.numbers: dict[int, int] = {}  # from the index in the container to the place here, counted from 1
         self.templates: list[av.stream.Stream] = []
-        self._holder = av.open(io.BytesIO(), "w", format="nut")
+        # Nothing is written into it. Matroska, as it takes nearly everything.
+        self._holder = av.open(io.BytesIO(), "w", format="matroska")
         for stream in container.streams if container else ():
-            if stream.type in ("audio", "subtitle"):
+            if stream.type in ("audio", "subtitle") and stream.codec_context is not None:
                 self._add(stream)
         self.key = tuple(_key(each) for each in self.templates)
 
     def _add(self, stream: av.stream.Stream) -> None:
-        if not can_hold("nut", stream):
-            self.left_out.append(f"Stream {stream.index} ({stream.type}, {coding_of(stream)}) is left out.")
-            return
-        self.templates.append(add_copy(self._holder, stream))
-        self.numbers[stream.index] = len(self.templates)
+        with contextlib.suppress(ValueError, av.FFmpegError):  # nothing that an output could hold either
+            self.templates.append(add_copy(self._holder, stream))
+            self.numbers[stream.index] = len(self.templates)
+
+    def left_out(self, form: Form) -> list[str]:
+        """What an output cannot hold, in sentences."""
+        return [
+            f"The {each.type} ({coding_of(each)}) is left out: {form} cannot hold it."
+            for each in self.templates
+            if form not in CONTAINERS or not can_hold(form, each)
+        ]
 
 
 def _key(stream: av.stream.Stream) -> tuple[Any, ...]:

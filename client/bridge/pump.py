@@ -76,24 +76,24 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
         stack.callback(output.close)
         stack.callback(stopping.set)
         pump = Pump(bridge, inbox, output, say)
-        reader.start()
         if incoming.url.scheme == "rtmp":
             say("whoever reaches the rtmp port may publish: application and stream key are not checked")
         say(f"bridging {incoming.url} to {bridge.target}")
-        _keep_connected(bridge, pump, stopping, say)
+        _keep_connected(bridge, pump, reader, stopping, say)
         pump.conclude(reader)
         if not inbox.received and not stopping.is_set():
             raise MediaError(f"{incoming.url} has ended without a picture")
     return pump.tally
 
 
-def _keep_connected(bridge: Bridge, pump: "Pump", stopping: threading.Event, say: Say) -> None:
+def _keep_connected(bridge: Bridge, pump: "Pump", reader: Reader, stopping: threading.Event, say: Say) -> None:
     """Pumps, with one daemon after another. Raises DaemonGone or RefusedError while nothing was painted yet."""
     failures = 0
     while not stopping.is_set() and not pump.over:
         before = pump.painted
         try:
             with connected(bridge.daemon, say=say) as client:
+                reader.start()  # not before: a file would be half over when a daemon has started
                 pump.run(client, stopping)
         except (DaemonGone, RefusedError) as error:
             if not pump.painted:

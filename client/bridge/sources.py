@@ -94,8 +94,9 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name="bridge-reader", daemon=True)
 
     def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
+        """Begins to read, the first time that it is called."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self, within_s: float) -> None:
         """Waits for the thread."""
@@ -199,8 +200,6 @@ class Reader:
         tracks = Tracks(container)
         self.streams += 1
         self.described = describe(container)
-        for sentence in tracks.left_out:
-            self._say(sentence)
         self._inbox.put(tracks)
         timed = self._incoming.form not in ("h264", "mjpeg", "rawvideo")
         wanted = [each for each in container.streams if each is stream or each.index in tracks.numbers]

@@ -21,6 +21,7 @@ from support.bridge import (
     EAGER,
     LIVE,
     MPEGTS,
+    PATTERN,
     WARPAINT,
     Programs,
     alarmed,
@@ -116,6 +117,17 @@ def test_an_input_that_is_no_film_is_told(programs: Programs, tmp_path: Path, da
     said = refused(programs, str(film), "-")
     assert "has ended without a picture" in said
     assert "can be read" in said
+
+
+@pytest.mark.slow
+def test_what_an_output_cannot_hold_is_said(programs: Programs, tmp_path: Path) -> None:
+    (words := tmp_path / "words.srt").write_text("1\n00:00:00,200 --> 00:00:01,000\nhello\n")
+    inputs = (*PATTERN, "-f", "lavfi", "-i", "sine", "-i", str(words))
+    programs.made(film := tmp_path / "in.mkv", "-t", "2", *LIVE, "-c:a", "flac", "-c:s", "srt", inputs=inputs)
+    code, said = programs.bridge(str(film), str(tmp_path / "out.ts")).ended()
+    assert code == 0
+    assert "The audio (flac) is left out: mpegts cannot hold it." in said
+    assert "The subtitle (" in said
 
 
 # Sound
