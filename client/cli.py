@@ -86,13 +86,13 @@ def _add_pipe(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bridge(parser: argparse.ArgumentParser) -> None:
-    from .bridge.parts import FORMS, RAW_PIXELS
-    from .bridge.urls import IN_FORMS, OUT_FORMS
+    from .bridge.parts import FORMS, IN_FORMS, RAW_PIXELS
+    from .bridge.urls import IN_URLS, OUT_URLS
 
-    parser.add_argument("source", metavar="IN", help=IN_FORMS)
-    parser.add_argument("target", metavar="OUT", nargs="?", help=OUT_FORMS)
+    parser.add_argument("source", metavar="IN", help=IN_URLS)
+    parser.add_argument("target", metavar="OUT", nargs="?", help=OUT_URLS)
     parser.add_argument("--probe", action="store_true", help="say what comes in, and paint nothing")
-    parser.add_argument("--in-format", metavar="FORMAT", help="mpegts, nut, h264, mjpeg, rawvideo... [looks itself]")
+    parser.add_argument("--in-format", choices=IN_FORMS, help="[looks itself; over zmq and udp, mpegts]")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of rawvideo that comes in")
     parser.add_argument("--pixels", default="yuv420p", choices=RAW_PIXELS, help="of rawvideo that comes in [yuv420p]")
     parser.add_argument("--rate", type=_rate, help="pictures a second that come in [not known]")

@@ -18,6 +18,8 @@ from .timeline import TICKS
 Form = Literal["mpegts", "nut", "h264", "mjpeg", "rawvideo"]
 
 FORMS: tuple[Form, ...] = ("mpegts", "nut", "h264", "mjpeg", "rawvideo")
+# What may come in: containers that name no other files, and pictures alone.
+IN_FORMS = ("mpegts", "nut", "matroska", "flv", "mov", "h264", "mjpeg", "rawvideo")
 # What raw pictures may be, in FFmpeg's names: a byte a sample, without padding.
 RAW_PIXELS = ("yuv420p", "nv12", "yuv422p", "yuyv422", "yuv444p", "gray", "bgr24", "rgb24", "bgra", "rgba")
 # Forms that hold more than the picture.

@@ -11,6 +11,7 @@ from ...proto.brief import Brief
 from ...proto.errors import RefusedError
 from ...proto.messages import Result
 from ..errors import DaemonGone, MediaError
+from ..film.formats import codec_named
 from ..local_daemon import connected
 from ..painting import Client, Session
 from .inbox import Inbox
@@ -66,6 +67,7 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     say: told, in sentences, what is amiss, each thing once. Raises WarpaintError for what cannot be begun.
     """
     Brief().changed(bridge.brief)  # a wrong wish is told before anything is opened
+    codec_named("h264", bridge.crf)
     incoming = bridge.incoming.checked()
     inbox = Inbox()
     with ExitStack() as stack:

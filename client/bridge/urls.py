@@ -10,11 +10,11 @@ from ..errors import MediaError
 
 HIGHEST_PORT = 65_535
 
-IN_FORMS = (
+IN_URLS = (
     "zmq:tcp://HOST:PORT, tcp://HOST:PORT, tcp://HOST:PORT?listen=1, udp://HOST:PORT, rtmp://HOST:PORT/APP/KEY, "
     "a path, or - for standard input"
 )
-OUT_FORMS = "zmq:tcp://HOST:PORT, tcp://HOST:PORT?listen=1, udp://HOST:PORT, a path, or - for standard output"
+OUT_URLS = "zmq:tcp://HOST:PORT, tcp://HOST:PORT?listen=1, udp://HOST:PORT, a path, or - for standard output"
 
 # Told when an address is not of this machine alone and nobody said that this is meant.
 EXPOSED = (
@@ -50,7 +50,7 @@ class Url:
 
 def input_url(text: str, *, expose: bool = False) -> Url:
     """Where a bridge reads. expose: a listener may be reached from other machines. Raises MediaError."""
-    url = _parsed(text, IN_FORMS)
+    url = _parsed(text, IN_URLS)
     if url.scheme in ("rtmp", "udp"):
         url = _replaced(url, listens=True)
     elif url.scheme == "zmq" and url.listens:
@@ -60,9 +60,9 @@ def input_url(text: str, *, expose: bool = False) -> Url:
 
 def output_url(text: str, *, expose: bool = False) -> Url:
     """Where a bridge writes. expose: a listener may be reached from other machines. Raises MediaError."""
-    url = _parsed(text, OUT_FORMS)
+    url = _parsed(text, OUT_URLS)
     if url.scheme == "rtmp":
-        raise MediaError(f"{text}: a bridge does not write to rtmp; it writes to {OUT_FORMS}")
+        raise MediaError(f"{text}: a bridge does not write to rtmp; it writes to {OUT_URLS}")
     if url.scheme == "tcp" and not url.listens:
         raise MediaError(f"{text}: readers come to the bridge; write {text}?listen=1")
     if url.scheme == "zmq":

@@ -322,8 +322,9 @@ def test_a_port_in_use_is_told(programs: Programs, form: str) -> None:
         assert f"{taken} cannot be listened to: Address already in use" in refused(programs, *ends)
 
 
-def test_a_wrong_wish_is_told(programs: Programs) -> None:
-    assert "strength" in refused(programs, "-", "-", "--strength", "7")
+@pytest.mark.parametrize(("flag", "value", "word"), [("--strength", "7", "strength"), ("--crf", "99", "crf of h264")])
+def test_a_wrong_wish_is_told(programs: Programs, flag: str, value: str, word: str) -> None:
+    assert word in refused(programs, "-", "-", flag, value)
 
 
 def test_probe(programs: Programs) -> None:
