@@ -221,8 +221,8 @@ def test_garbage_in_the_middle_ends_nothing(programs: Programs, tmp_path: Path) 
     programs.made(film := tmp_path / "in.ts", "-t", "6", *LIVE, "-f", "mpegts")
     bridge = programs.standing(source, target)
     reader = programs.reader(target.removesuffix(LISTEN), *EAGER)
-    send_datagrams(film.read_bytes(), source, for_s=3, spoilt=True)
-    assert moving(reader.pictures(30)[-10:])
+    send_datagrams(film.read_bytes(), source, for_s=6, spoilt=True)
+    assert moving(reader.pictures(10)[-5:])
     code, said = bridge.stop()
     assert code == 0
     assert "Traceback" not in said
@@ -248,12 +248,12 @@ def test_whoever_comes_late_sees_something_soon(programs: Programs) -> None:
 def test_a_reader_that_does_not_read_holds_up_nobody(programs: Programs) -> None:
     source, target = url(ZMQ), url(TCP + LISTEN)
     bridge = programs.standing(source, target, "--out-format", "rawvideo")
-    programs.sender(source, *LIVE, *MPEGTS, size="640x480", rate=30)
+    programs.sender(source, *LIVE, *MPEGTS, size="960x540", rate=30)
     port = int(target.removesuffix(LISTEN).rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)):
-        raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "640x480")
+        raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "960x540")
         reader = programs.reader(target.removesuffix(LISTEN), *raw)
-        bridge.says("is read too slowly")
+        bridge.says("is read too slowly", 60.0)  # when some 50 MB wait
         assert moving(reader.pictures(20))
         code, said = bridge.stop()
     assert code == 0

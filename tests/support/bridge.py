@@ -27,6 +27,8 @@ Gray = NDArray[np.uint8]
 LIVE = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10")
 AT_ONCE = ("-flush_packets", "1")
 MPEGTS = ("-f", "mpegts", "-omit_video_pes_length", "0", *AT_ONCE)
+# So little to paint, and so much patience, that a busy machine drops few frames, and refuses no session.
+EASY = ("--max-pixels", "16384", "--max-delay-ms", "1000")
 PATTERN = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25")
 # A reader that begins with what comes first.
 EAGER = ("-fflags", "nobuffer", "-probesize", "32768", "-analyzeduration", "0")
@@ -52,7 +54,18 @@ class Programs:
     def bridge(self, source: str, target: str, *flags: str, stdin: int | IO[bytes] | None = None) -> "RunningBridge":
         """A bridge with the painter `identity`, unless the flags say another one."""
         log = self.folder / f"bridge-{len(self.running)}.log"
-        command = [str(WARPAINT), "bridge", source, target, "--daemon", self.daemon, "--painter", "identity", *flags]
+        command = [
+            str(WARPAINT),
+            "bridge",
+            source,
+            target,
+            "--daemon",
+            self.daemon,
+            "--painter",
+            "identity",
+            *EASY,
+            *flags,
+        ]
         with log.open("w") as errors:
             process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=errors)
         self.running.append(process)
@@ -114,9 +127,9 @@ class RunningBridge:
         """What it has said so far."""
         return self.log.read_text()
 
-    def says(self, words: str) -> str:
+    def says(self, words: str, within_s: float = COMES_WITHIN_S) -> str:
         """Waits until it has said this. Raises TimeoutError."""
-        deadline = time.monotonic() + COMES_WITHIN_S
+        deadline = time.monotonic() + within_s
         while words not in self.said:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise TimeoutError(f"it does not say {words!r}, but: {self.said}")
