@@ -23,13 +23,16 @@ from .store import Store
 from .trial import introduce
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
-FAILED, MISUSED = 1, 2
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Runs the daemon until SIGTERM. Exits with 0, with 2 for settings that cannot be, with 1 for all else."""
+    """Runs the daemon until SIGTERM, or checks it.
+
+    Exits with 0, with 2 for settings that cannot be, with 130 for Ctrl-C in a check, with 1 for all else.
+    """
     own = parser()
     try:
         settings = load_settings(sys.argv[1:], own)
@@ -42,8 +45,24 @@ def main() -> None:
         sys.stdout.write(f"warpaintd {__version__}\n")
     elif wanted.print_config:
         sys.stdout.write(default_file())
+    elif wanted.check:
+        _check(settings, wanted.config)
     else:
         _serve(settings)
+
+
+def _check(settings: Settings, file: str | None) -> None:
+    """Exits with 1 if something is wrong. What is logged is for those who ask for it."""
+    from .check import check
+
+    fill_standard_descriptors()
+    log_to_stderr(logging.DEBUG if settings.log_level == "debug" else logging.CRITICAL)
+    try:
+        well = check(settings, file, sys.stdout)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    if not well:
+        raise SystemExit(FAILED)
 
 
 def _serve(settings: Settings) -> None:

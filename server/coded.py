@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Literal, cast
 
 import av
 import numpy as np
@@ -287,3 +287,17 @@ def _planes(frame: VideoFrame) -> list[Samples]:
 
 def _range(space: Space) -> ColorRange:
     return ColorRange.JPEG if space.full_range else ColorRange.MPEG
+
+
+def missing_codecs() -> list[str]:
+    """The names of decoders and encoders that FFmpeg, as it was built, lacks."""
+    decoders = [name for name in _DECODERS.values() if not _is_there(name, "r")]
+    return decoders + [each.name for each in _ENCODERS.values() if not _is_there(each.name, "w")]
+
+
+def _is_there(name: str, mode: Literal["r", "w"]) -> bool:
+    try:
+        av.Codec(name, mode)
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True

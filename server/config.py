@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -171,6 +171,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="warpaintd", description="The daemon that paints video.", allow_abbrev=False)
     made.add_argument("--version", action="store_true", help="print the version and end")
     made.add_argument("--print-config", action="store_true", help="print the default settings as a file and end")
+    made.add_argument(
+        "--check", action="store_true", help="look whether a daemon with these settings would work, and end"
+    )
     made.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
     return made
 
@@ -194,6 +197,16 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
         return FromFile(_cli_settings_source=flags(args=list(arguments)))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
+
+
+def unknown_variables() -> list[str]:
+    """The variables of the environment that look like settings, and are none."""
+    return _unknown(os.environ)
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(each for each in names if each.upper().startswith(ENVIRONMENT_PREFIX) and each.upper() not in known)
 
 
 def environment_of_a_child(**others: str) -> dict[str, str]:

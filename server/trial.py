@@ -7,7 +7,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from ..engines.base import Features, MatchRequest, Picture
+from ..engines.base import Features, Match, MatchRequest, Picture
 from .asks import Encode, MatchAsk
 from .engine_room import FlowRunner
 
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # Tried where an engine names no sizes: the least that PDCNet+ computes at.
 USUAL_SIZE = (256, 256)
+# Frames between the two of a known motion: 4 pixels to the right and 8 down, which every engine can follow.
+MOVED_BY = 4
 # A first match that takes longer than this, seconds, is believed, and no second one made: it would only keep the daemon
 # from starting. What comes sooner may be what a GPU does once.
 BELIEVED_S = 10.0
@@ -62,6 +64,21 @@ def _match_s(runner: FlowRunner, size: tuple[int, int]) -> tuple[float, float]:
         if first > BELIEVED_S:
             break
     return first, further
+
+
+def known_motion(runner: FlowRunner, size: tuple[int, int]) -> tuple[float, float]:
+    """Seconds of one match of pictures of this size, and by how many pixels it misses their motion, at the median.
+
+    Raises RefusedError if the engine fails.
+    """
+    film = ground(size)
+    began = time.perf_counter()
+    target, source = (_features(runner, frame(film, size, index)) for index in (MOVED_BY, 0))
+    [[match]] = runner.answer([MatchAsk(MatchRequest(target, [source], [None]), size)])
+    seconds = time.perf_counter() - began
+    motion = np.array((MOVED_BY, 2 * MOVED_BY), np.float32)  # as `frame` moves the window, to the right and down
+    misses = np.linalg.norm(cast(Match, match).flow - motion, axis=2)
+    return seconds, float(np.median(misses))
 
 
 def _features(runner: FlowRunner, picture: Picture) -> Features:

@@ -67,11 +67,12 @@ TAKEN_OF_PICKLE = {
 # The environment is read here, in these words, and nowhere else.
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 CHILDS_ENVIRONMENT = "os.environ | {'PYTHONPATH': os.pathsep.join((str(Path(each).absolute()) for each in sys.path))}"
+UNKNOWN_SETTINGS = "_unknown(os.environ)"  # names that are misspelt, for `warpaintd --check`
 DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
 ENVIRONMENT = {
     "client/link.py": [DEFAULT_ADDRESS],
     "client/local_daemon.py": [DEFAULT_ADDRESS],
-    "server/config.py": [DEFAULT_ADDRESS, CHILDS_ENVIRONMENT],
+    "server/config.py": [UNKNOWN_SETTINGS, DEFAULT_ADDRESS, CHILDS_ENVIRONMENT],
 }
 
 
