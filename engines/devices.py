@@ -1,5 +1,6 @@
 """Which device models compute on. torch is imported when it is asked for."""
 
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,3 +64,25 @@ def _onnxruntime() -> str:
 
     providers = ", ".join(each.removesuffix("ExecutionProvider") for each in onnxruntime.get_available_providers())
     return f"{onnxruntime.__version__} runs on {providers}"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a GPU, bytes: what this process's torch has for tensors, what all processes take, and all of it."""
+
+    device: str
+    tensors: int
+    taken: int
+    total: int
+
+
+def memory() -> list[Memory]:
+    """Of each GPU, if torch computes on any in this process. It neither loads torch nor begins to use a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return []
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        found.append(Memory(f"cuda:{number}", torch.cuda.memory_allocated(number), total - free, total))
+    return found

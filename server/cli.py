@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -13,14 +14,19 @@ from ..engines import workers
 from ..engines.registry import load_flow
 from ..proto.brief import explain
 from ..proto.errors import RefusedError
-from .config import Settings, default_file, load_settings, parser
+from .config import Settings, default_file, load_settings, parser, service_manager
 from .cores import available, budget, limit_threads
 from .engine_room import EngineRoom
 from .gateway import Gateway
+from .health import Health
 from .isolation import start_painters, wait_for
 from .logs import fill_standard_descriptors, log_to_stderr
+from .notify import Notifier
 from .store import Store
 from .trial import introduce
+
+if TYPE_CHECKING:
+    from .metrics import Collected
 
 # Exit codes: of the daemon's own choice, and as the shell knows them.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -68,23 +74,29 @@ def _check(settings: Settings, file: str | None) -> None:
 def _serve(settings: Settings) -> None:
     fill_standard_descriptors()
     log_to_stderr(settings.log_level.upper())
+    notifier = service_manager()
     with ExitStack() as held:
         try:
-            gateway = _started(settings, held)
+            gateway = _started(settings, held, notifier)
         except (RefusedError, OSError) as error:
+            notifier.say(f"STATUS={error}", "ERRNO=1")
             _exit(FAILED, str(error))
-        gateway.run(lambda: _announce(gateway.addresses))
+        gateway.run(lambda: _announce(gateway.addresses, notifier))
     log.info("ended")
 
 
-def _announce(addresses: Sequence[str]) -> None:
+def _announce(addresses: Sequence[str], notifier: Notifier) -> None:
     for address in addresses:
         sys.stdout.write(f"warpaintd listens on {address}\n")
     sys.stdout.flush()
+    notifier.say("READY=1", f"STATUS=listening on {', '.join(addresses)}")
 
 
-def _started(settings: Settings, held: ExitStack) -> Gateway:
+def _started(settings: Settings, held: ExitStack, notifier: Notifier) -> Gateway:
     """The daemon, ready to run; `held` ends what it was made of. The painters' processes load beside the flows."""
+    health = Health(settings.stalled_s)
+    collected = _watched(settings, held, health)
+    notifier.say("STATUS=loading the engines")
     cores = budget(available(), flow_threads=settings.flow_threads, painter_threads=settings.painter_threads)
     isolated = settings.isolation == "process"
     engines = settings.engines
@@ -104,9 +116,22 @@ def _started(settings: Settings, held: ExitStack) -> Gateway:
     if settings.state_dir is not None:
         store = Store(settings.state_dir)
         held.callback(store.close, settings.drain_s)
-    gateway = Gateway(settings, room, store)
+    gateway = Gateway(settings, room, store, health, notifier)
     gateway.bind()
+    if collected is not None:
+        collected.source, collected.room = gateway, room
     return gateway
+
+
+def _watched(settings: Settings, held: ExitStack, health: Health) -> "Collected | None":
+    """What is shown by HTTP from now on, if anything is to be. It comes first: a taken port is told at once."""
+    if settings.metrics_bind is None:
+        return None
+    from .monitor import Monitor  # HTTP and its like: a tenth of a second for whoever wants it
+
+    monitor = Monitor(settings.metrics_bind, health)
+    held.callback(monitor.close)
+    return monitor.collected
 
 
 def _exit(code: int, message: str) -> None:

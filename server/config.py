@@ -23,6 +23,7 @@ from pydantic_settings import (
 from ..engines.settings import EngineSettings, listed
 from ..proto.address import default_address, is_local
 from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
+from .notify import Notifier
 
 # Flags that a list has besides: who holds one painter writes `--painter`, as one does to choose it.
 OTHER_FLAGS = {"painters": "painter", "flows": "flow"}
@@ -125,6 +126,16 @@ class _DaemonSettings(BaseSettings):
     until_stdin_closes: bool = Field(
         False, description="End when standard input closes: for a program that starts a daemon of its own."
     )
+    metrics_bind: str | None = Field(
+        None,
+        description="Where to show metrics for Prometheus, and whether the daemon is well: HOST:PORT of this machine, "
+        "such as 127.0.0.1:9464, by HTTP. Others are refused: there is no password. None: nowhere.",
+    )
+    stalled_s: Annotated[float, Interval(ge=2, le=3_600)] = Field(
+        30.0,
+        description="A loop of the daemon that has not turned for so many seconds hangs: /healthz says so, and the "
+        "service manager's watchdog is not fed any more. More than the longest match of a flow takes.",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="How much goes to the log.")
 
     @field_validator("bind", "painters", "flows", mode="before")
@@ -153,6 +164,13 @@ class _DaemonSettings(BaseSettings):
                     f"{address!r} is not allowed: only ipc://PATH and tcp://127.0.0.1:PORT (or [::1]) may be bound"
                 )
         return addresses
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _metrics_only_here(cls, address: str | None) -> str | None:
+        if address is not None and not is_local(f"tcp://{address}"):
+            raise ValueError(f"{address!r} is not allowed: only 127.0.0.1:PORT (or [::1]) may be bound")
+        return address
 
 
 class Settings(EngineSettings, _DaemonSettings):
@@ -207,6 +225,11 @@ def unknown_variables() -> list[str]:
 def _unknown(names: Iterable[str]) -> list[str]:
     known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields}
     return sorted(each for each in names if each.upper().startswith(ENVIRONMENT_PREFIX) and each.upper() not in known)
+
+
+def service_manager() -> Notifier:
+    """What tells the service manager that has started this process, if one has, how it does."""
+    return Notifier.of(os.environ)
 
 
 def environment_of_a_child(**others: str) -> dict[str, str]:

@@ -10,10 +10,11 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
@@ -30,6 +31,7 @@ from ..proto.messages import (
     Hold,
     Message,
     Open,
+    Pacing,
     Rekey,
     RequestKeyframe,
     Status,
@@ -40,10 +42,12 @@ from .admission import Admission
 from .asks import PaintAsk
 from .config import Settings
 from .engine_room import EngineRoom, Painting
+from .health import TURN_S, Pulse
 from .lane import Lane, Turns, weight
 from .line import Outlet
 from .store import Store, Stored
 from .stream import Arrival, Ending, Reason, Stream
+from .tallies import Tallies
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +121,10 @@ Order = Command | Gone | WantsStatus | Wake | Stop
 
 
 class Driver:
-    """Owner of all streams. Other threads call `put` and read `ended` alone.
+    """Owner of all streams. Other threads call `put` and `waiting`, and read `ended` and `tallies` alone.
 
-    `reply` is called in the driver's thread; `wake` when all is done. store: where sessions are written down.
+    `reply` is called in the driver's thread; `wake` when all is done. store: where sessions are written down. pulse:
+    told of each turn of the loop.
     """
 
     def __init__(
@@ -129,12 +134,15 @@ class Driver:
         reply: Callable[[Reply | StatusReply], None],
         wake: Callable[[], None],
         store: Store | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._settings = settings
         self._room = room
         self._reply = reply
         self._wake = wake
         self._store = store
+        self._pulse = pulse or Pulse()
+        self.tallies: Mapping[Pacing, Tallies] = {pacing: Tallies() for pacing in get_args(Pacing)}
         self._admission = Admission(room)
         self.ended = threading.Event()
         self._commands: queue.SimpleQueue[Order] = queue.SimpleQueue()
@@ -152,11 +160,19 @@ class Driver:
         """Hands over a command."""
         self._commands.put(command)
 
+    def waiting(self) -> tuple[Counter[Pacing], int, int]:
+        """The sessions by pacing, the frames not begun, and the commands not taken. For any thread."""
+        streams = [lane.stream for lane in list(self._lanes.values())]
+        sessions = Counter(stream.opening.pacing for stream in streams)
+        frames = sum(isinstance(item, Arrival) for stream in streams for item in stream.inbox.copy())
+        return sessions, frames, self._commands.qsize()
+
     # The loop
 
     def _run(self) -> None:
         idle = True
         while not self._finished():
+            self._pulse.turned()
             self._take(wait=idle)
             ready = [lane for lane in self._lanes.values() if self._contained(lane, self._is_ready)]
             turn = self._turns.next(ready)
@@ -181,10 +197,10 @@ class Driver:
         return not self._lanes
 
     def _take(self, *, wait: bool) -> None:
-        """Takes all commands that are there; if there is nothing else to do, waits for one."""
+        """Takes all commands that are there; if there is nothing else to do, waits for one, for a while."""
         watched = self._stop_by or (self._store and self._lanes) or any(lane.paintings for lane in self._lanes.values())
         try:
-            command = self._commands.get(block=wait, timeout=LOOK_AFTER_S if watched else None)
+            command = self._commands.get(block=wait, timeout=LOOK_AFTER_S if watched else TURN_S)
             while True:
                 self._do_contained(command)
                 command = self._commands.get_nowait()
@@ -365,6 +381,7 @@ class Driver:
             self._error(Command(key, opening), error.code, str(error))
             return
         self._lanes[key] = lane
+        self.tallies[lane.stream.opening.pacing].counts["opened"] += 1
         log.info("session %d: %s opened, %s", opening.message.session, opening.message.client, lane.stream.canvas)
         opened = lane.stream.opened(key, lane.painter, self._settings.window, opening.linger_s, SERVER)
         self._reply(Reply(key, opened))
@@ -391,6 +408,7 @@ class Driver:
             habits=habits,
             rule=rule,
             guesses=runner is None or runner.takes_guesses,
+            tallies=self.tallies[opening.message.pacing],
         )
         why = "" if runner is None else runner.complaint(stream.flow_size)
         if why:

@@ -127,6 +127,9 @@ class WaitingLine:
                 self._waiting.appendleft(painting)
             return True
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def wait(self) -> bool:
         """Waits until there is one. False: there will be no more."""
         with self._changed:
@@ -168,6 +171,7 @@ class PainterThread:
         self.name = name
         self.painter = painter
         self.usage = Usage()
+        self.given_up = 0  # times that it was left behind
         self.current: Sequence[Painting] = ()  # under way in one call, or those of the last one
         self._line = WaitingLine()
         self._start()
@@ -176,8 +180,14 @@ class PainterThread:
         """Paints when the paintings before it are done, then sets `finished` and calls `on_finished`."""
         self._line.put(painting)
 
+    @property
+    def waiting(self) -> int:
+        """Paintings that are not done, those under way among them."""
+        return len(self._line) + sum(not each.finished.is_set() for each in self.current)
+
     def leave_behind(self) -> None:
         """Goes on in a new thread. The old one ends when its painter comes back, if ever."""
+        self.given_up += 1
         self._line = WaitingLine(self._line.leave())
         if isinstance(self.painter, Stoppable):
             self.painter.interrupt()
@@ -294,12 +304,15 @@ def _check_map(name: str, array: object, shape: tuple[int, ...]) -> None:
         raise ValueError(f"it gave a {name} that is not finite everywhere")
 
 
-def _engine_status(kind: str, name: str, usage: Usage, engine: Painter | FlowEngine) -> EngineStatus:
+def memory_of(engine: Painter | FlowEngine) -> int | None:
+    """The memory that an engine says it occupies, bytes; None: it does not say."""
     nbytes = getattr(engine, "nbytes", None)
+    return nbytes if isinstance(nbytes, int) and 0 <= nbytes <= MAX_INTEGER else None
+
+
+def _engine_status(kind: str, name: str, usage: Usage, engine: Painter | FlowEngine) -> EngineStatus:
     plain = {"name": name, "kind": kind, "calls": usage.calls, "mean_ms": usage.mean_ms}
-    if isinstance(nbytes, int) and 0 <= nbytes <= MAX_INTEGER:
-        plain["memory_bytes"] = nbytes
-    return EngineStatus.model_validate(plain)
+    return EngineStatus.model_validate(plain | {"memory_bytes": memory_of(engine)})
 
 
 class EngineRoom:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from ..proto.messages import (
     Hold,
     Message,
     Open,
+    Pacing,
     Ping,
     Pong,
     Rekey,
@@ -45,10 +46,13 @@ from ..proto.wire import Received, pack, to_server
 from .config import Settings
 from .driver import SERVER, Command, Driver, Gone, Opening, Reply, Request, StatusReply, Stop, WantsStatus
 from .engine_room import EngineRoom
+from .health import TURN_S, Health
 from .line import Line, Outgoing
+from .notify import Notifier
 from .sockets import RECEIVE_HIGH_WATER, bound, make_router
 from .store import Store
 from .stream import Arrival
+from .tallies import Depths, Tallies
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +84,19 @@ class Peer:
 
 
 class Gateway:
-    """Owner of the sockets. `run` serves until SIGTERM or SIGINT, finishes what is in hand, and returns."""
+    """Owner of the sockets. `run` serves until SIGTERM or SIGINT, finishes what is in hand, and returns.
 
-    def __init__(self, settings: Settings, room: EngineRoom, store: Store | None = None) -> None:
+    health: told of each turn of the loops, and of what they are at. notifier: tells the service manager.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        room: EngineRoom,
+        store: Store | None = None,
+        health: Health | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._settings = settings
         self._context = zmq.Context()
         self._router = make_router(self._context, probe_s=settings.probe_s)
@@ -94,12 +108,26 @@ class Gateway:
         self._stopping = False
         self._sessions_return = store is not None
         self._probed = time.monotonic()
-        self._driver = Driver(settings, room, self._take_reply, self._wake, store)
+        self._health = health or Health(settings.stalled_s)
+        self._notifier = notifier or Notifier()
+        self._driver = Driver(settings, room, self._take_reply, self._wake, store, self._health.driver)
 
     @property
     def addresses(self) -> list[str]:
         """The addresses bound, with the ports that were chosen."""
         return list(self._addresses)
+
+    @property
+    def tallies(self) -> Mapping[Pacing, Tallies]:
+        """What became of all frames, by pacing. For any thread."""
+        return self._driver.tallies
+
+    def depths(self) -> Depths:
+        """How much waits where. For any thread."""
+        sessions, frames, commands = self._driver.waiting()
+        lost = sum(line.peer is None and not line.over for line in list(self._lines.values()))
+        unsent = sum(len(peer.unsent) for peer in list(self._peers.values()))
+        return Depths(sessions, lost, commands, frames, len(self._replies), unsent)
 
     def bind(self) -> None:
         """Binds all addresses. Raises OSError with a sentence that names the address."""
@@ -117,8 +145,11 @@ class Gateway:
             self._lines[key] = stored.line(key, time.monotonic())
         self._driver.start()
         with self._closing(), self._signals():
+            self._health.phase = "draining" if self._stopping else "serving"
             announce()
             while not self._driver.ended.is_set():
+                self._health.gateway.turned()
+                self._notifier.feed(self._health)
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wake_in.fileno() in ready:
                     self._wake_in.recv(4096)
@@ -417,7 +448,7 @@ class Gateway:
             return RETRY_SEND_MS
         if any(line.peer is None or line.over for line in self._lines.values()):
             return LINGER_MS
-        return int(self._settings.probe_s * 1000)
+        return int(min(self._settings.probe_s, TURN_S) * 1000)
 
     def _probe(self) -> None:
         """Pings clients that have been silent: to one that is gone nothing can be sent, which is how we learn it."""
@@ -440,6 +471,8 @@ class Gateway:
     def _stop(self, why: str) -> None:
         log.info("%s: finishing the frames in hand", why)
         self._stopping = True
+        self._health.phase = "draining"
+        self._notifier.say("STOPPING=1", "STATUS=finishing the frames in hand")
         self._driver.put(Stop())
 
     @contextmanager

@@ -137,6 +137,11 @@ class PainterProcess:
             raise DiedError(f"its answer cannot be read: {error}") from error
 
     @property
+    def pid(self) -> int:
+        """The process's."""
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether the process has ended."""
         return self._process.poll() is not None
@@ -216,6 +221,12 @@ class IsolatedPainter:
                 return containment.failed(jobs, Code.CANCELLED, f"the painter {self._name!r} was told to stop")
             log.error("%s", error)
             return containment.failed(jobs, Code.PAINTER_FAILED, str(error))
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that there is now; None: there is none."""
+        process = self._process
+        return None if process is None else process.pid
 
     def interrupt(self) -> None:
         """Makes the call under way come back now, if it is cancelled: its process is ended, unless it still loads."""

@@ -30,6 +30,7 @@ from ..proto.messages import (
     Notice,
     Open,
     Opened,
+    Painted,
     Rekey,
     RequestKeyframe,
     SessionStatus,
@@ -51,6 +52,7 @@ from .results import painted
 from .session import Session
 from .state import State
 from .store import Stored
+from .tallies import Tallies
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +96,7 @@ class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
     looks, habits, rule: of its painter; rule says why it cannot follow a Brief. guesses: whether its flow engine takes
-    them. outlet: how many results are on the way
-    to the client.
+    them. outlet: how many results are on the way to the client. tallies: where its frames are counted with all others.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Stream:
         habits: Habits = NO_HABITS,
         rule: BriefRule = any_brief,
         guesses: bool = True,
+        tallies: Tallies | None = None,
     ) -> None:
         if opening.pacing == "live" and flow == "none":
             raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
@@ -142,7 +144,7 @@ class Stream:
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
         self._unshown: deque[tuple[int, int]] = deque(maxlen=MAX_UNSHOWN)  # requests, and the epochs that show them
         self._keyframe_wanted = False
-        self._accounts = Accounts()
+        self._accounts = Accounts(tallies or Tallies())
         self._remarks = Remarks()
         self.serving: Serving | None = None
 
@@ -201,7 +203,7 @@ class Stream:
     def _put_frame(self, arrival: Arrival) -> None:
         """Counts a frame. A live film waits with one alone: a newer one takes its place, if it needs no decoding."""
         self._pending[arrival.message.index] = arrival
-        self._accounts.counts["received"] += 1
+        self._accounts.received()
         if self.live and self.opening.source.encoding in ALONE:
             for older in [each for each in self.inbox if isinstance(each, Arrival)]:
                 self.inbox.remove(older)
@@ -414,22 +416,21 @@ class Stream:
         message, payloads = painted(self.opening, output, arrival.message.pts, encoded)
         delay_ms = (time.monotonic() - arrival.at) * 1e3
         times = {"delay_ms": delay_ms, "stages_ms": {name: round(ms, 3) for name, ms in stages.ms.items()}}
-        self._tally(output, stages, delay_ms)
+        self._tally(output, message, stages, delay_ms)
         self._send(message.model_copy(update=times | {"tags": self._remarks.tags_shown()}), payloads)
         while self._unshown and self._unshown[0][1] <= output.epoch:
             request, epoch = self._unshown.popleft()
             shown = Updated(session=self.opening.session, request=request, epoch=epoch, shown_at=output.index)
             self._send(shown, ())
 
-    def _tally(self, output: Output, stages: Stages, delay_ms: float) -> None:
-        self._accounts.painted(self.canvas.size, stages, delay_ms)
+    def _tally(self, output: Output, message: Painted, stages: Stages, delay_ms: float) -> None:
+        self._accounts.painted(self.canvas.size, output.provenance, message.holes, stages, delay_ms)
         if not self.live:  # live, what is painted is counted when it is adopted
-            self._accounts.counts["keyframes"] += output.keyframe
-            self._accounts.counts["painted_pixels"] += output.painted_pixels
+            self._accounts.paint(keyframes=int(output.keyframe), pixels=output.painted_pixels)
 
     def _fail(self, index: int, code: Code, message: str) -> None:
         self._pending.pop(index, None)
-        self._accounts.counts["failed"] += 1
+        self._accounts.failed(code)
         error = Error(
             session=self.opening.session, index=index, code=code, retry=RETRY[code], message=message[:MAX_TEXT]
         )
@@ -437,7 +438,7 @@ class Stream:
 
     def _drop(self, index: int, stage: str, reason: Code) -> None:
         arrival = self._pending.pop(index)
-        self._accounts.dropped(stage)
+        self._accounts.dropped(stage, reason)
         pts = arrival.message.pts
         self._send(Dropped(session=self.opening.session, index=index, pts=pts, stage=stage, reason=reason), ())
 
@@ -465,8 +466,8 @@ class Stream:
         self._recorded("adopt", done)
         self.changes += 1
         if self._session.adopt(done):
-            self._accounts.counts["keyframes"] += jobs[0].holes is None
-            self._accounts.counts["painted_pixels"] += sum(each.frame.bgr[..., 0].size for each in jobs)
+            pixels = sum(each.frame.bgr[..., 0].size for each in jobs)
+            self._accounts.paint(keyframes=int(jobs[0].holes is None), pixels=pixels)
             self._take_remarks(jobs, done)
         for each in done:
             if each.error not in (None, Code.CANCELLED):

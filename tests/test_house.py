@@ -30,8 +30,8 @@ OTHERS = {
     "engines": {"annotated_types", "cachetools", "cv2", "numpy", "platformdirs", "pydantic", "safetensors"},
     "proto": {"annotated_types", "msgpack", "pydantic"},
     "server": {
-        *("annotated_types", "av", "cv2", "msgpack", "numpy", "psutil", "pydantic", "pydantic_settings"),
-        *("simplejpeg", "zmq"),
+        *("annotated_types", "av", "cv2", "msgpack", "numpy", "prometheus_client", "psutil", "pydantic"),
+        *("pydantic_settings", "simplejpeg", "zmq"),
     },
 }
 # Seconds and gigabytes to import: in an engine's own module, which is itself imported when it is asked for.
@@ -68,11 +68,12 @@ TAKEN_OF_PICKLE = {
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 CHILDS_ENVIRONMENT = "os.environ | {'PYTHONPATH': os.pathsep.join((str(Path(each).absolute()) for each in sys.path))}"
 UNKNOWN_SETTINGS = "_unknown(os.environ)"  # names that are misspelt, for `warpaintd --check`
+SERVICE_MANAGER = "Notifier.of(os.environ)"  # sd_notify(3): its socket is named nowhere else
 DEFAULT_ADDRESS = "default_address(os.environ, os.getuid())"
 ENVIRONMENT = {
     "client/link.py": [DEFAULT_ADDRESS],
     "client/local_daemon.py": [DEFAULT_ADDRESS],
-    "server/config.py": [UNKNOWN_SETTINGS, DEFAULT_ADDRESS, CHILDS_ENVIRONMENT],
+    "server/config.py": [UNKNOWN_SETTINGS, SERVICE_MANAGER, DEFAULT_ADDRESS, CHILDS_ENVIRONMENT],
 }
 
 
@@ -239,7 +240,7 @@ def test_heavy_packages_are_imported_by_a_backend_that_is_asked_for() -> None:
         ),
         ("warpaint.client.cli", {"warpaint.engines", "warpaint.server"}),
         ("warpaint.server.painter_process", {"av", "cv2", "pydantic_settings", "zmq", "warpaint.client"}),
-        ("warpaint.server.cli", {"rich", "warpaint.client", "warpaint.engines.painters.strokes"}),
+        ("warpaint.server.cli", {"prometheus_client", "rich", "warpaint.client", "warpaint.engines.painters.strokes"}),
     ],
     ids=["proto", "client", "painter", "server"],
 )

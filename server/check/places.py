@@ -1,6 +1,8 @@
 """Looks at the places that a daemon needs: its addresses and its folders. Nothing is made there, or taken away."""
 
+import contextlib
 import errno
+import http.client
 import os
 import shutil
 import socket
@@ -28,6 +30,9 @@ def steps(settings: Settings) -> Iterator[Step]:
     """A step a place."""
     for each in settings.bind:
         yield Step("address", lambda each=each: [_address(each)])  # type: ignore[misc]
+    if settings.metrics_bind is not None:
+        metrics_bind = settings.metrics_bind
+        yield Step("metrics", lambda: [_metrics(metrics_bind)])
     if settings.state_dir is not None:
         state_dir = settings.state_dir
         yield Step("state folder", lambda: _folder("state folder", state_dir, ours=True))
@@ -41,7 +46,7 @@ def steps(settings: Settings) -> Iterator[Step]:
 
 def _address(address: str) -> Finding:
     what = "address"
-    trouble = _ipc_trouble(address) if address.startswith("ipc://") else tcp_trouble(address.removeprefix("tcp://"))
+    trouble = _ipc_trouble(address) if address.startswith("ipc://") else _tcp_trouble(address.removeprefix("tcp://"))
     if trouble is None:
         return ok(what, f"{address} can be listened on")
     if trouble == "" and (status := _status(address)) is not None:
@@ -73,7 +78,7 @@ def _connects(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
-def tcp_trouble(address: str) -> str | None:
+def _tcp_trouble(address: str) -> str | None:
     """Why HOST:PORT cannot be bound; empty: somebody listens there. None: it can."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -103,6 +108,26 @@ def _status(address: str) -> Status | None:
             if isinstance(message, Status):
                 return message
     return None
+
+
+def _metrics(address: str) -> Finding:
+    trouble = _tcp_trouble(address)
+    if trouble is None:
+        return ok("metrics", f"http://{address}/metrics can be shown")
+    if trouble == "" and (name := _server_at(address)).startswith("warpaintd/"):
+        return warning("metrics", f"{name} shows its metrics on {address} already", "before you start another, end it")
+    text = trouble or "somebody listens there already"
+    return wrong("metrics", f"cannot listen on {address}: {text}", "another port: --metrics-bind")
+
+
+def _server_at(address: str) -> str:
+    """What the HTTP server at HOST:PORT calls itself; empty: there is none, or it does not say."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(address, timeout=ANSWERS_WITHIN_S)
+        with contextlib.closing(connection):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().getheader("Server") or ""
+    return ""
 
 
 # Folders

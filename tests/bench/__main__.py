@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 
-from bench import isolation, live, memory, resume, session, steadiness, wire
+from bench import isolation, live, memory, metrics, resume, session, steadiness, wire
 
 
 def _cost() -> RenderableType:
@@ -31,6 +31,7 @@ BENCHES = {
     "session": session.run,
     "isolation": isolation.run,
     "memory": memory.run,
+    "metrics": metrics.run,
     "cost": _cost,
     "flow": _flow,
     "live": live.run,

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from support.daemon import PLUGINS, Daemon, Wire, daemon, start
+from warpaint import __version__
 from warpaint.engines.devices import Seen
 from warpaint.server.check import machine
 from warpaint.server.check.findings import MOST_COLUMNS, Finding, Grade, Report, ok, warning, wrong
@@ -55,7 +57,7 @@ def checked(folder: Path, *flags: str, bind: str = "", env: dict[str, str] | Non
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with daemon(tmp_path_factory.mktemp("daemon"), *LIGHT) as made:
+    with daemon(tmp_path_factory.mktemp("daemon"), *LIGHT, "--metrics-bind", "127.0.0.1:*") as made:
         yield made
 
 
@@ -168,6 +170,22 @@ def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:
     line = found.about("address")
     assert line.startswith("wrong")
     assert f"cannot listen on {address}: somebody listens there already" in line
+
+
+def test_where_metrics_are_to_be_shown(running: Daemon, tmp_path: Path) -> None:
+    shown = re.search(r"metrics are on http://(\S+)/metrics", running.log.read_text())
+    assert shown
+    for address, grade, said in (
+        ("127.0.0.1:*", "ok", "http://127.0.0.1:*/metrics can be shown"),
+        (shown[1], "warning", f"warpaintd/{__version__} shows its metrics on {shown[1]} already"),
+    ):
+        line = checked(tmp_path, *LIGHT, "--metrics-bind", address).about("metrics")
+        assert line.split()[0] == grade
+        assert said in line
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = checked(tmp_path, *LIGHT, "--metrics-bind", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert found.code == 1
+    assert "somebody listens there already => another port: --metrics-bind" in found.about("metrics")
 
 
 def test_sockets_that_can_be_had_and_those_that_cannot(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Third-party flow engines that inherit nothing of ours: one behaves, the others do not."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,15 @@ class Still:
 
     def still(self, shape: tuple[int, ...]) -> Any:
         return _Match(np.zeros((*shape, 2), np.float32), np.ones(shape, np.float32))
+
+
+class Hangs(Still):
+    """Does not come back from a match until a file is there."""
+
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Any]]:
+        while not Path(os.environ["WARPAINT_TEST_GATE"]).exists():
+            time.sleep(0.05)
+        return super().match(requests)
 
 
 class RaisesInEncode(Still):
