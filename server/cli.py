@@ -1,5 +1,6 @@
 """`warpaintd`: the daemon's command line. It parses and prints, nothing else."""
 
+import faulthandler
 import logging
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ def _check(settings: Settings, file: str | None) -> None:
 
 def _serve(settings: Settings) -> None:
     fill_standard_descriptors()
+    faulthandler.enable()  # where each thread was, if a library ends the process, or the watchdog does
     log_to_stderr(settings.log_level.upper())
     notifier = service_manager()
     with ExitStack() as held:
