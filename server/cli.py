@@ -20,7 +20,7 @@ from .cores import available, budget, limit_threads
 from .engine_room import EngineRoom
 from .gateway import Gateway
 from .health import Health
-from .isolation import start_painters, wait_for
+from .isolation import STDERR, start_painters, wait_for
 from .logs import fill_standard_descriptors, log_to_stderr
 from .notify import Notifier
 from .store import Store
@@ -74,7 +74,7 @@ def _check(settings: Settings, file: str | None) -> None:
 
 def _serve(settings: Settings) -> None:
     fill_standard_descriptors()
-    faulthandler.enable()  # where each thread was, if a library ends the process, or the watchdog does
+    faulthandler.enable(STDERR)  # where each thread was, if a library ends the process, or the watchdog does
     log_to_stderr(settings.log_level.upper())
     notifier = service_manager()
     with ExitStack() as held:
