@@ -21,7 +21,7 @@ from warpaint.client.painting import Client
 from warpaint.proto.messages import Ping
 from warpaint.proto.wire import to_client
 
-FUZZ_S = 60.0
+FUZZ_S = 20.0
 SLOW_FUZZ_S = float(os.environ.get("WARPAINT_FUZZ_S", "600"))
 VANDALS = 2
 SIZE = (96, 64)
