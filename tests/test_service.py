@@ -75,7 +75,7 @@ def test_what_would_stop_a_gpu_is_not_set() -> None:
 def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is skipped, or fails where everything has to run."""
     monkeypatch.delenv("WARPAINT_REQUIRE_ALL", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="no program 'no-such-program' here: apt-get install it"):
+    with pytest.raises(pytest.skip.Exception, match="no-such-program is missing: apt-get install it"):
         program("no-such-program", "apt-get install it")
     monkeypatch.setenv("WARPAINT_REQUIRE_ALL", "1")
     with pytest.raises(pytest.fail.Exception, match="apt-get install it"):
