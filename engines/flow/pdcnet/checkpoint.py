@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, ClassVar
 import torch
 
 from ....proto.errors import Code, RefusedError
+from ...first_bytes import START, mishap
 
-START = 512  # bytes that tell what a file is
 LISTED = 4  # tensors that an error names of each kind of fault; more would hide the sentence
 NAME_SHOWN = 100  # characters of a name in an error: names are the file's, and may be of any length
 DAMAGED = "is no torch file, or one that is cut short or damaged"
@@ -60,12 +60,8 @@ def _check_kind(path: Path, file: BinaryIO) -> None:
 
 def _why_no_torch_file(start: bytes) -> str:
     """What a file is that is no torch file, from its first bytes."""
-    if not start:
-        return "is an empty file"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is a web page that was saved under this name: download the file itself"
+    if (trouble := mishap(start)) is not None:
+        return trouble
     if start[8:9] == b"{":  # after the length of the header, the header, which is JSON
         return "is a safetensors file: what is read here is the torch file that was published"
     if start[257:262] == b"ustar":

@@ -1,6 +1,5 @@
 """PDCNet+ as a flow engine: pictures in, a flow with a confidence for each pixel out."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +17,7 @@ from .choosing import chosen
 from .network import (
     MOST_P_R,
     SIDE_STEP,
+    Batch,
     Field,
     Filters,
     Inputs,
@@ -27,16 +27,14 @@ from .network import (
     mixture_weight,
     p_r,
     rounded,
+    singles,
 )
 from .presets import PRESETS, Measure
 from .runtimes import Runtime, most_together
 from .weights import Weights
 
-log = logging.getLogger(__name__)
-
 A = TypeVar("A")
 B = TypeVar("B")
-Tensors = TypeVar("Tensors", Pyramids, Filters)
 
 # Targets whose filters are kept, for whoever matches one in several calls; sessions do it in one. The filters of a
 # target are as large as its features, 20 MB at 768x512.
@@ -207,7 +205,7 @@ def _size(picture: Picture) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
-def _together(items: Sequence[Tensors]) -> Tensors:
+def _together(items: Sequence[Batch]) -> Batch:
     """Batches of one as one batch. One that is the same in all is not copied."""
     first = items[0]
     if all(each is first for each in items):
@@ -215,12 +213,10 @@ def _together(items: Sequence[Tensors]) -> Tensors:
     return type(first)(*(torch.cat(tensors) for tensors in zip(*items, strict=True)))
 
 
-def _apart(batch: Tensors) -> list[Tensors]:
+def _apart(batch: Batch) -> list[Batch]:
     """A batch as batches of one, each with memory of its own, so that none keeps the others alive."""
-    count = batch[0].shape[0]
-    if count == 1:
-        return [batch]
-    return [type(batch)(*(tensor[i : i + 1].clone() for tensor in batch)) for i in range(count)]
+    apart = singles(batch)
+    return apart if len(apart) == 1 else [type(each)(*(tensor.clone() for tensor in each)) for each in apart]
 
 
 def _named(device: torch.device) -> str:

@@ -708,7 +708,7 @@ class PDCNet(nn.Module):
         count = target.f1.shape[0]
         if count == 1 or not _on_cpu(target.f1):
             return self._matched(target, source, filters)
-        each = [self._matched(*pair) for pair in zip(_items(target), _items(source), _items(filters), strict=True)]
+        each = [self._matched(*pair) for pair in zip(singles(target), singles(source), singles(filters), strict=True)]
         return Field(*(torch.cat(tensors) for tensors in zip(*each, strict=True)))
 
     def _matched(self, target: Pyramids, source: Pyramids, filters: Filters) -> Field:
@@ -795,7 +795,7 @@ class PDCNet(nn.Module):
         return cast(Decoder, self.get_submodule(f"decoder{level}"))
 
 
-def _items(batch: Batch) -> list[Batch]:
+def singles(batch: Batch) -> list[Batch]:
     """The items of a batch, as batches of one."""
     return [type(batch)(*(tensor[i : i + 1] for tensor in batch)) for i in range(batch[0].shape[0])]
 

@@ -9,8 +9,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from .....proto.errors import Code, RefusedError
+from ....first_bytes import START, mishap
 
-START = 512  # bytes that tell what a file is
 TORCH_TYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}  # to the names that safetensors uses
 # `diffusion_pytorch_model` is of diffusers, the others of transformers; large ones come in shards.
 WEIGHTS = re.compile(
@@ -57,12 +57,8 @@ def is_safetensors(path: Path) -> bool:
 
 def _why_neither(start: bytes) -> str:
     """What a file is that is neither safetensors nor torch, from its first bytes."""
-    if not start:
-        return "is an empty file"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is a web page that was saved under this name: download the file itself"
+    if (trouble := mishap(start)) is not None:
+        return trouble
     if start.startswith(b"GGUF"):
         return "is a GGUF file: only safetensors and torch files can be read"
     if start[:1] == b"\x80":  # how a pickle starts
