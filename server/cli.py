@@ -106,8 +106,7 @@ def _started(settings: Settings, held: ExitStack, notifier: Notifier) -> Gateway
     workers.use(cores.daemon)
     flows = {name: load_flow(name, engines) for name in settings.flows if name != "none"}
     wait_for(painters)
-    # torch is a flow's here, unless painters paint here too.
-    limit_threads(opencv=1, torch=cores.daemon if isolated else cores.painter)
+    limit_threads(opencv=1, torch=cores.torch(isolated=isolated))
     room = EngineRoom(painters, flows, paint_timeout_s=settings.paint_timeout_s)
     held.callback(room.close)
     for runner in room.flows.values():

@@ -23,6 +23,10 @@ class Cores:
     daemon: int
     painter: int
 
+    def torch(self, *, isolated: bool) -> int:
+        """Threads of torch in the daemon itself: there it is a flow's, unless painters paint there too."""
+        return self.daemon if isolated else self.painter
+
 
 def available() -> int:
     """The cores that this process may run on."""

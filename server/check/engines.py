@@ -38,10 +38,9 @@ _MORE = "its log says more: warpaintd --check --log-level debug"
 def steps(settings: Settings, held: ExitStack) -> Iterator[Step]:
     """A step an engine. They stay loaded until `held` ends them, as what the daemon holds must fit all at once."""
     cores = budget(available(), flow_threads=settings.flow_threads, painter_threads=settings.painter_threads)
-    isolated = settings.isolation == "process"
     workers.use(cores.daemon)
     held.callback(workers.use, 1)
-    limit_threads(opencv=1, torch=cores.daemon if isolated else cores.painter)
+    limit_threads(opencv=1, torch=cores.torch(isolated=settings.isolation == "process"))
     for name in dict.fromkeys(settings.painters):
         yield Step(f"painter {name}", lambda name=name: _painter(name, settings, cores.painter, held))  # type: ignore[misc]
     for name in dict.fromkeys(settings.flows):
