@@ -17,8 +17,8 @@ MAX_SIDE = 16_384
 MAX_PICTURE_PIXELS = 2**26
 MAX_PAYLOAD_BYTES = 4 * MAX_PICTURE_PIXELS
 
-# A painted picture and one payload for each of the four maps; a frame, and MAX_CONTROLS images beside it.
-MAX_PAYLOADS = 5
+# A raw and a painted picture and one payload for each of the four maps; a frame, and MAX_CONTROLS images beside it.
+MAX_PAYLOADS = 6
 
 # Prompts are cut by text encoders at some hundreds of tokens; a longer text is a mistake.
 MAX_TEXT = 4_096
@@ -42,6 +42,9 @@ MAX_SESSION = 2**31 - 1
 
 # No daemon keeps more frames of one session in hand than this, whatever it is configured to.
 MAX_WINDOW = 1_024
+
+# Raw pictures that may be on their way to somebody who watches: more would be seen no sooner, and fill memory.
+MAX_WATCH_WINDOW = 16
 
 # Frames a second that a source may announce: cameras for slow motion end here.
 MAX_RATE = 1_000

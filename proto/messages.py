@@ -26,6 +26,7 @@ from .limits import (
     MAX_SIDE,
     MAX_TAGS,
     MAX_TEXT,
+    MAX_WATCH_WINDOW,
     MAX_WINDOW,
 )
 
@@ -54,6 +55,7 @@ Pixels = Literal["bgr24", "rgb24", "bgra", "gray", "yuv420p", "nv12"]
 Matrix = Literal["bt601", "bt709", "bt2020"]
 Pacing = Literal["every", "live"]
 MapName = Literal["flow", "confidence", "hops", "holes"]
+ViewName = Literal["raw", "painted"]
 
 
 class Model(BaseModel):
@@ -210,6 +212,27 @@ class Hold(InSession):
     on: bool
 
 
+class Watch(InSession):
+    """Watches a session, of this client or another; sent again, it changes what is seen. Answered by `watching`.
+
+    `session` numbers the watching, among the sessions of this connection. While it lasts, `update`, `rekey` and `hold`
+    with this number are for the session that is watched; `close` ends the watching alone.
+    """
+
+    type: Literal["watch"] = "watch"
+    id: Name  # of `status`
+    pictures: Annotated[tuple[ViewName, ...], Len(0, 2)] = ("raw", "painted")
+    maps: Annotated[tuple[MapName, ...], Len(0, 4)] = ()
+    window: Annotated[int, Interval(ge=1, le=MAX_WATCH_WINDOW)] = 2  # of `seen` that are not acknowledged
+
+    @model_validator(mode="after")
+    def _once(self) -> "Watch":
+        for name in ("pictures", "maps"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise ValueError(f"{name}: each may be named once")
+        return self
+
+
 class RequestKeyframe(InSession):
     """Asks the encoder of a coded result for a keyframe (not for a painted one: that is `rekey`)."""
 
@@ -295,6 +318,14 @@ class Part(Model):
     shape: Annotated[tuple[Positive, ...], Len(0, 3)] | None = None  # of a map: height, width[, 2]
 
 
+class SeenPart(Model):
+    """One payload of `seen`: an array in row order. A picture is bgr24, upright, on the working canvas unpadded."""
+
+    name: Literal["raw", "painted", "flow", "confidence", "hops", "holes"]
+    dtype: Literal["uint8", "float32"]
+    shape: Annotated[tuple[Positive, ...], Len(2, 3)]  # height, width[, channels]
+
+
 class Painted(Answer):
     """A painted frame; one payload a part."""
 
@@ -347,6 +378,47 @@ class Flushed(Answer):
     request: Count
 
 
+class Watching(InSession):
+    """What is watched: in answer to `watch`, and again before the first `seen` after its Brief has changed."""
+
+    type: Literal["watching"] = "watching"
+    id: Name
+    client: Label  # of the session's `open`
+    painter: Name
+    flow: Name
+    pacing: Pacing
+    looks: tuple[Name, ...]  # what Brief.look may be with this painter
+    brief: Brief
+    rate: Annotated[float, Interval(gt=0.0, le=MAX_RATE)] | None = None  # frames a second of the source, if known
+    time_base: Ratio = (1, 1000)  # seconds a tick of `pts`
+    sample_aspect: Ratio = (1, 1)  # of the upright picture
+    width: Side  # of the pictures and maps that are seen
+    height: Side
+    may_steer: bool = True  # whether `update`, `rekey` and `hold` are taken
+    epoch: Count
+
+
+class Seen(InSession):
+    """A frame of the session that is watched; one payload a part. Some are left out when they come too fast.
+
+    It is acknowledged by `ack` with its `seq`; `window` of `watch` may be on their way.
+    """
+
+    type: Literal["seen"] = "seen"
+    seq: Positive  # counts what is seen in this watching, from 1 on
+    index: Count
+    pts: Number
+    epoch: Count
+    provenance: Annotated[Provenance, Field(strict=False)]
+    keyframe: bool = False
+    parts: Annotated[tuple[SeenPart, ...], Len(0, 6)]
+    holes: Share = 0.0
+    painted_pixels: Count = 0
+    confidence: Share = 0.0
+    delay_ms: Milliseconds = 0.0  # from arrival to sending
+    stages_ms: Annotated[dict[Name, Milliseconds], Len(0, 32)] = {}
+
+
 class Totals(Model):
     """What became of a session's frames: received = painted + dropped + failed."""
 
@@ -381,6 +453,8 @@ class SessionStatus(Model):
     """A session that the daemon serves."""
 
     session: SessionNumber
+    id: Label = ""  # names it for `watch`; not its token
+    client: Label = ""  # of its `open`
     painter: Name
     flow: Name
     pacing: Pacing
@@ -430,11 +504,38 @@ class Error(Message):
 
 
 ToServer = Annotated[
-    Open | Resume | Ack | FrameIn | Update | Rekey | Hold | RequestKeyframe | Flush | Close | Ping | Pong | AskStatus,
+    Open
+    | Resume
+    | Ack
+    | FrameIn
+    | Update
+    | Rekey
+    | Hold
+    | Watch
+    | RequestKeyframe
+    | Flush
+    | Close
+    | Ping
+    | Pong
+    | AskStatus,
     Field(discriminator="type"),
 ]
 ToClient = Annotated[
-    Opened | Resumed | Painted | Dropped | Credit | Updated | Flushed | Closed | Notice | Ping | Pong | Status | Error,
+    Opened
+    | Resumed
+    | Painted
+    | Dropped
+    | Credit
+    | Updated
+    | Flushed
+    | Watching
+    | Seen
+    | Closed
+    | Notice
+    | Ping
+    | Pong
+    | Status
+    | Error,
     Field(discriminator="type"),
 ]
 

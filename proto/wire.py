@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from .brief import explain
 from .errors import InvalidMessage, MalformedMessage, ProtocolError, TooLarge, UnknownMessage, UnsupportedVersion
 from .limits import MAX_HEADER_BYTES, MAX_INTEGER, MAX_NESTING, MAX_PAYLOAD_BYTES, MAX_PAYLOADS, MAX_SESSION
-from .messages import VERSION, FrameIn, Message, Painted, ToClient, ToServer, wire_form
+from .messages import VERSION, FrameIn, Message, Painted, Seen, ToClient, ToServer, wire_form
 
 Payload = bytes | memoryview
 M = TypeVar("M")
@@ -133,7 +133,7 @@ def _payloads_of(message: object) -> int:
     """How many payloads belong to a message."""
     if isinstance(message, FrameIn):
         return 1 + len(message.controls)
-    return len(message.parts) if isinstance(message, Painted) else 0
+    return len(message.parts) if isinstance(message, Painted | Seen) else 0
 
 
 def _complaint(error: ValidationError, header: Mapping[Any, Any], about: Mapping[str, int | None]) -> ProtocolError:

@@ -22,6 +22,7 @@ from warpaint.proto.limits import (
     MAX_PAYLOAD_BYTES,
     MAX_PAYLOADS,
     MAX_TEXT,
+    MAX_WATCH_WINDOW,
 )
 from warpaint.proto.messages import (
     Ack,
@@ -51,12 +52,16 @@ from warpaint.proto.messages import (
     Result,
     Resume,
     Resumed,
+    Seen,
+    SeenPart,
     SessionStatus,
     Source,
     Status,
     Totals,
     Update,
     Updated,
+    Watch,
+    Watching,
 )
 from warpaint.proto.wire import pack, to_server
 
@@ -71,6 +76,8 @@ PAINTED_PICTURE = bytes(range(0x80, 0x88))
 # (dx, dy) = (0.5, -1) for each of its pixels: float32, little endian.
 FLOW = bytes.fromhex("0000003f000080bf") * 8
 CONFIDENCE = bytes.fromhex("0000803f") * 8
+# What somebody who watches sees of it: bgr24.
+SEEN_PICTURE = bytes(range(0x20, 0x38))
 HOPS = bytes([1]) * 8
 HOLES = bytes([0, 0, 0, 1]) * 2
 
@@ -118,6 +125,9 @@ def _client_messages() -> list[tuple[Any, ...]]:
         ("update-lists", Update(session=1, request=2, changes={"loras": ("lcm:1", "ink:0.5"), "tag_block": ()})),
         ("rekey", Rekey(session=1, request=3)),
         ("hold", Hold(session=1, request=4, on=True)),
+        ("watch-minimal", Watch(session=2, id="5d41402a")),
+        ("watch-full", _full_watch()),
+        ("watch-nothing", Watch(session=2, id="5d41402a", pictures=())),
         ("request_keyframe", RequestKeyframe(session=1)),
         ("flush", Flush(session=1, request=5)),
         ("close-minimal", Close(session=1)),
@@ -216,6 +226,10 @@ def _server_messages() -> list[tuple[Any, ...]]:
         ("updated-minimal", Updated(session=1, request=2)),
         ("updated-full", Updated(session=1, seq=42, request=2, epoch=1, shown_at=40)),
         ("flushed", Flushed(session=1, request=5)),
+        ("watching-minimal", _watching()),
+        ("watching-full", _full_watching()),
+        ("seen-minimal", Seen(session=2, seq=1, index=0, pts=0, epoch=0, provenance=Provenance.HELD, parts=())),
+        ("seen-full", _full_seen(), SEEN_PICTURE, SEEN_PICTURE, FLOW, CONFIDENCE, HOPS, HOLES),
         ("closed-minimal", Closed(session=1, reason="asked", totals=Totals())),
         ("closed-full", Closed(session=1, seq=43, reason="shutting_down", totals=TOTALS)),
         ("ping-minimal", Ping()),
@@ -276,6 +290,71 @@ def _full_painted() -> Painted:
     )
 
 
+def _full_watch() -> Watch:
+    return Watch(
+        session=2,
+        id="5d41402a",
+        pictures=("painted", "raw"),
+        maps=("holes", "flow", "confidence", "hops"),
+        window=MAX_WATCH_WINDOW,
+    )
+
+
+def _watching() -> Watching:
+    return Watching(
+        session=2,
+        id="5d41402a",
+        client="",
+        painter="filters",
+        flow="dis",
+        pacing="live",
+        looks=("strokes", "pencil"),
+        brief=Brief(),
+        width=4,
+        height=2,
+        epoch=0,
+    )
+
+
+def _full_watching() -> Watching:
+    return _watching().model_copy(
+        update={
+            "client": "example 1.0",
+            "brief": Brief(look="pencil", prompt="a harbour", strength=0.5, loras=("ink:0.5",)),
+            "rate": 29.97,
+            "time_base": (1, 90_000),
+            "sample_aspect": (4, 3),
+            "may_steer": False,
+            "epoch": 3,
+        }
+    )
+
+
+def _full_seen() -> Seen:
+    return Seen(
+        session=2,
+        seq=7,
+        index=1,
+        pts=-40,
+        epoch=2,
+        provenance=Provenance.WARPED,
+        keyframe=True,
+        parts=(
+            SeenPart(name="raw", dtype="uint8", shape=(2, 4, 3)),
+            SeenPart(name="painted", dtype="uint8", shape=(2, 4, 3)),
+            SeenPart(name="flow", dtype="float32", shape=(2, 4, 2)),
+            SeenPart(name="confidence", dtype="float32", shape=(2, 4)),
+            SeenPart(name="hops", dtype="uint8", shape=(2, 4)),
+            SeenPart(name="holes", dtype="uint8", shape=(2, 4)),
+        ),
+        holes=0.25,
+        painted_pixels=2,
+        confidence=0.5,
+        delay_ms=12.5,
+        stages_ms={"match": 8.0, "paint": 2.5},
+    )
+
+
 def _status() -> Status:
     return Status(server="warpaint 0.1.0", pid=4711, uptime_s=2.5, resident_bytes=104_857_600, engines=(), sessions=())
 
@@ -283,6 +362,8 @@ def _status() -> Status:
 def _full_status() -> Status:
     session = SessionStatus(
         session=1,
+        id="5d41402a",
+        client="example 1.0",
         painter="filters",
         flow="dis",
         pacing="every",
@@ -409,6 +490,7 @@ def _fields_refused() -> list[Vector]:
         _refused("open-without-source", Code.INVALID_FIELD, {"v": 1, "type": "open", "session": 1}),
         *_numbers_refused(),
         *_controls_refused(),
+        *_watches_refused(),
         _refused("flag-of-wrong-type", Code.INVALID_FIELD, {"v": 1, "type": "close", "session": 1, "discard": 1}),
         _refused("source-too-wide", Code.INVALID_FIELD, _open(source={"width": 16_385, "height": 1})),
         _refused("source-without-height", Code.INVALID_FIELD, _open(source={"width": 4, "height": 0})),
@@ -473,6 +555,19 @@ def _controls_refused() -> list[Vector]:
             for name, value in values.items()
         ),
         _refused("frame-controls-too-many", Code.INVALID_FIELD, many, PICTURE, *[CONTROL_IMAGE] * MAX_CONTROLS),
+    ]
+
+
+def _watches_refused() -> list[Vector]:
+    watch = {"v": 1, "type": "watch", "session": 2, "id": "5d41402a"}
+    return [
+        _refused("watch-without-id", Code.INVALID_FIELD, {"v": 1, "type": "watch", "session": 2}),
+        _refused("watch-id-empty", Code.INVALID_FIELD, {**watch, "id": ""}),
+        _refused("watch-pictures-twice", Code.INVALID_FIELD, {**watch, "pictures": ["raw", "raw"]}),
+        _refused("watch-picture-unknown", Code.INVALID_FIELD, {**watch, "pictures": ["flow"]}),
+        _refused("watch-maps-twice", Code.INVALID_FIELD, {**watch, "maps": ["flow", "flow"]}),
+        _refused("watch-window-none", Code.INVALID_FIELD, {**watch, "window": 0}),
+        _refused("watch-window-too-large", Code.INVALID_FIELD, {**watch, "window": MAX_WATCH_WINDOW + 1}),
     ]
 
 

@@ -23,6 +23,7 @@ from warpaint.proto.messages import (
     Part,
     Pixels,
     Result,
+    SeenPart,
     SessionStatus,
     Source,
     ToClient,
@@ -41,7 +42,7 @@ LIMITS = {name: value for name, value in vars(limits).items() if name.startswith
 SMALL = 64
 BOUNDS = {value: name for name, value in LIMITS.items() if value > SMALL} | {-limits.MAX_INTEGER: "-MAX_INTEGER"}
 MESSAGES: list[type[BaseModel]] = [model for union in (ToServer, ToClient) for model in get_args(get_args(union)[0])]
-PARTS: list[type[BaseModel]] = [Source, Result, Colour, Brief, Part, Totals, EngineStatus, SessionStatus]
+PARTS: list[type[BaseModel]] = [Source, Result, Colour, Brief, Part, SeenPart, Totals, EngineStatus, SessionStatus]
 
 
 def kind_of(model: type[BaseModel]) -> str:

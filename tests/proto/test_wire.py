@@ -185,7 +185,7 @@ def test_no_depth_exhausts_the_stack(before: bytes, depth: int, one: bytes) -> N
         ([FRAME, b"", b""], InvalidMessage, r"1 payload.* \(got 2\)"),
         ([FRAME_WITH_CONTROLS, b"", b""], InvalidMessage, r"`frame` .* 3 payload.* \(got 2\)"),
         ([PING, b""], InvalidMessage, r"`ping` .* 0 payload.* \(got 1\)"),
-        ([PING, *[b""] * 6], TooLarge, rf"at most {MAX_PAYLOADS} payloads \(got 6\)"),
+        ([PING, *[b""] * 7], TooLarge, rf"at most {MAX_PAYLOADS} payloads \(got 7\)"),
         ([FRAME, bytes(MAX_PAYLOAD_BYTES + 1)], TooLarge, f"payload 0 has .* at most {MAX_PAYLOAD_BYTES}"),
     ],
 )
