@@ -21,8 +21,9 @@ from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
 from .errors import DaemonGone
 from .images import NO_CONTROLS, Controls, Frame, PaintedImage
+from .viewer import SeenImage, ViewerBase
 
-__all__ = ["AsyncClient", "AsyncSession"]
+__all__ = ["AsyncClient", "AsyncSession", "AsyncViewer"]
 
 T = TypeVar("T")
 
@@ -130,10 +131,46 @@ class AsyncSession(SessionBase):
             yield None
 
 
-class AsyncClient(ClientBase[AsyncSession]):
+class AsyncViewer(ViewerBase):
+    """A session of any client, being watched: what it paints is seen, and its knobs can be turned."""
+
+    def __init__(self, client: "AsyncClient", wishes: dict[str, Any]) -> None:
+        super().__init__(client._connection, wishes)
+        self._run = client._run
+        self._client = client
+
+    async def __aenter__(self) -> "AsyncViewer":
+        await self._run(self._enter())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+        if not self._client._link.closed:
+            self._client._pump()
+
+    async def seen(self, *, wait: bool = True) -> AsyncIterator[SeenImage]:
+        """What the session paints; as Viewer.seen has it."""
+        while (image := await self._run(self._next(wait=wait))) is not None:
+            yield image
+
+    async def update(self, **changes: Any) -> int:
+        """Changes some fields of the session's Brief; the number of the request. Raises RefusedError."""
+        return await self._run(self._update(changes))
+
+    async def rekey(self) -> int:
+        """Asks for a new keyframe at the next frame; the number of the request."""
+        return await self._run(self._rekey())
+
+    async def hold(self, on: bool) -> int:
+        """Stops a live film on its last frame, or lets it go on; the number of the request. Raises RefusedError."""
+        return await self._run(self._hold(on))
+
+
+class AsyncClient(ClientBase[AsyncSession, AsyncViewer]):
     """A connection to a daemon. Raises DaemonGone where none answers."""
 
     _session_class = AsyncSession
+    _viewer_class = AsyncViewer
 
     def __init__(self, address: str | None = None, *, reconnect_s: float | None = None) -> None:
         super().__init__(address, reconnect_s=reconnect_s)

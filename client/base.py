@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..proto.brief import Brief, explain
 from ..proto.errors import Code, InvalidMessage
-from ..proto.messages import MapName, Notice, Open, Opened, Pacing, Result, Source, Totals
+from ..proto.messages import MapName, Notice, Open, Opened, Pacing, Result, Source, Totals, ViewName
 from .connection import Connection, Steps
 from .conversation import Conversation, Drop, PaintedFrame
 from .errors import DaemonGone, raised_for
@@ -25,6 +25,7 @@ from .images import (
     source_of,
 )
 from .link import Link
+from .viewer import ViewerBase
 
 # Frames a second of a film whose source does not say.
 USUAL_RATE = 25
@@ -244,12 +245,14 @@ def _has_room(conversation: Conversation, bounded: bool) -> bool:
 
 
 S = TypeVar("S", bound=SessionBase)
+V = TypeVar("V", bound=ViewerBase)
 
 
-class ClientBase(Generic[S]):
+class ClientBase(Generic[S, V]):
     """A connection to a daemon, without the waiting."""
 
     _session_class: ClassVar[type[Any]]
+    _viewer_class: ClassVar[type[Any]]
 
     def __init__(self, address: str | None = None, *, reconnect_s: float | None = None) -> None:
         """address: of the daemon; None: the user's own.
@@ -296,4 +299,20 @@ class ClientBase(Generic[S]):
             "maps": tuple(maps),
         }
         made: S = self._session_class(self, Wishes(source, result, rate, rest))
+        return made
+
+    def watch(
+        self,
+        id: str,  # noqa: A002  # as `status` calls it
+        *,
+        pictures: Sequence[ViewName] = ("raw", "painted"),
+        maps: Sequence[MapName] = (),
+        window: int | None = None,
+    ) -> V:
+        """A session of any client to look at, by its `id` of `status`. To be used in a `with`.
+
+        window: how many frames may be on their way, 1 to 16; None: the protocol's default.
+        """
+        wishes = {"id": id, "pictures": tuple(pictures), "maps": tuple(maps)}
+        made: V = self._viewer_class(self, wishes if window is None else wishes | {"window": window})
         return made

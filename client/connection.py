@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from .. import __version__
 from ..proto.brief import explain
 from ..proto.errors import InvalidMessage, ProtocolError, UnknownMessage
-from ..proto.messages import AskStatus, Error, Message, Open, Ping, Pong, Status
+from ..proto.messages import AskStatus, Error, Message, Open, Ping, Pong, Status, Watch
 from ..proto.wire import Payload, pack, to_client
 from .conversation import Conversation
 from .errors import DaemonGone, raised_for
+from .viewing import Viewing
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Connection:
         self.outbox: deque[Outgoing] = deque()
         self.up = False
         self._reconnect_s = reconnect_s
-        self._conversations: dict[int, Conversation] = {}
+        self._conversations: dict[int, Conversation | Viewing] = {}
         self._numbers = 0
         self._since = self._heard = self._asked = now  # when the connection came or went; the last word; our last ping
         self._was_up = False
@@ -202,6 +203,30 @@ class Connection:
                 self.abandon(conversation)
         return conversation
 
+    def watch(self, wishes: dict[str, Any]) -> Steps[Viewing]:
+        """A watching that stands. Raises RefusedError, with what is allowed, or InvalidMessage."""
+        try:
+            message = Watch(session=self._numbers, **wishes)
+        except ValidationError as error:
+            raise InvalidMessage(explain(error, "watching")) from None
+        self._numbers += 1
+        viewing = self._conversations[message.session] = Viewing(message, self._send)
+        self._send(message)
+        try:
+            while viewing.watching is None:
+                viewing.check()
+                self.check()
+                yield None
+        finally:
+            if viewing.watching is None:
+                self.leave(viewing)
+        return viewing
+
+    def leave(self, viewing: Viewing) -> None:
+        """Ends a watching, and waits for nothing."""
+        viewing.close()
+        self._conversations.pop(viewing.wants.session, None)
+
     def abandon(self, conversation: Conversation) -> None:
         """Ends a session that nobody waits for, its frames with it."""
         conversation.close(discard=True)
@@ -210,8 +235,11 @@ class Connection:
 
     def abandon_all(self) -> None:
         """Ends all sessions."""
-        for conversation in list(self._conversations.values()):
-            self.abandon(conversation)
+        for each in list(self._conversations.values()):
+            if isinstance(each, Viewing):
+                self.leave(each)
+            else:
+                self.abandon(each)
 
     def end(self, why: str) -> None:
         """Nothing more will come."""
@@ -252,11 +280,12 @@ class Connection:
             return PATIENCE_S
         return self._reconnect_s
 
-    def _wait_s(self, conversation: Conversation) -> float:
+    def _wait_s(self, conversation: Conversation | Viewing) -> float:
         """How long a session may be away."""
         if self._reconnect_s is not None:
             return self._reconnect_s
-        return min(LONGEST_WAIT_S, conversation.opened.linger_s if conversation.opened else PATIENCE_S)
+        opened = None if isinstance(conversation, Viewing) else conversation.opened
+        return min(LONGEST_WAIT_S, opened.linger_s if opened else PATIENCE_S)
 
     def _give_up(self) -> None:
         for number, conversation in list(self._conversations.items()):

@@ -21,8 +21,9 @@ from ..proto.messages import Opened, Source, Status, Totals
 from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
 from .images import NO_CONTROLS, Controls, Frame, Image, PaintedImage
+from .viewer import SeenImage, ViewerBase
 
-__all__ = ["Client", "Image", "PaintedImage", "Session"]
+__all__ = ["Client", "Image", "PaintedImage", "SeenImage", "Session", "Viewer"]
 
 T = TypeVar("T")
 
@@ -120,10 +121,45 @@ class Session(SessionBase):
         return self._run(self._close())
 
 
-class Client(ClientBase[Session]):
+class Viewer(ViewerBase):
+    """A session of any client, being watched: what it paints is seen, and its knobs can be turned."""
+
+    def __init__(self, client: "Client", wishes: dict[str, Any]) -> None:
+        super().__init__(client._connection, wishes)
+        self._run = client._run
+        self._client = client
+
+    def __enter__(self) -> "Viewer":
+        self._run(self._enter())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+        self._client.take_all()
+
+    def seen(self, *, wait: bool = True) -> Iterator[SeenImage]:
+        """What the session paints: what is there, or with `wait` all until it ends. Who is slow sees fewer frames."""
+        while (image := self._run(self._next(wait=wait))) is not None:
+            yield image
+
+    def update(self, **changes: Any) -> int:
+        """Changes some fields of the session's Brief; the number of the request. Raises RefusedError."""
+        return self._run(self._update(changes))
+
+    def rekey(self) -> int:
+        """Asks for a new keyframe at the next frame; the number of the request."""
+        return self._run(self._rekey())
+
+    def hold(self, on: bool) -> int:
+        """Stops a live film on its last frame, or lets it go on; the number of the request. Raises RefusedError."""
+        return self._run(self._hold(on))
+
+
+class Client(ClientBase[Session, Viewer]):
     """A connection to a daemon. Raises DaemonGone where none answers."""
 
     _session_class = Session
+    _viewer_class = Viewer
 
     def __enter__(self) -> "Client":
         return self

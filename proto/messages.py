@@ -379,7 +379,7 @@ class Flushed(Answer):
 
 
 class Watching(InSession):
-    """What is watched: in answer to `watch`, and again before the first `seen` after its Brief has changed."""
+    """What is watched: in answer to `watch`, and again before the next `seen` when something of it has changed."""
 
     type: Literal["watching"] = "watching"
     id: Name
@@ -395,6 +395,7 @@ class Watching(InSession):
     width: Side  # of the pictures and maps that are seen
     height: Side
     may_steer: bool = True  # whether `update`, `rekey` and `hold` are taken
+    holding: bool = False  # whether the film is on hold
     epoch: Count
 
 

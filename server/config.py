@@ -8,7 +8,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 from pydantic import Field, field_validator
@@ -122,6 +122,11 @@ class _DaemonSettings(BaseSettings):
     )
     painter_threads: Annotated[int, Interval(ge=0, le=1_024)] = Field(
         0, description="Threads that each painter's process may compute with; 0: half as many as there are cores."
+    )
+    watching: Literal["off", "see", "steer"] = Field(
+        "steer",
+        description="What clients may do with the sessions of others: nothing, see what is painted, or change the "
+        "Brief as well, as a preview page does. Only programs of this machine can connect.",
     )
     until_stdin_closes: bool = Field(
         False, description="End when standard input closes: for a program that starts a daemon of its own."

@@ -5,6 +5,7 @@ flow is computed here: the asks of live streams that may be answered together ar
 pacing `every` are answered alone. Streams that have used more time than others wait for them.
 """
 
+import hashlib
 import logging
 import os
 import queue
@@ -36,6 +37,7 @@ from ..proto.messages import (
     RequestKeyframe,
     Status,
     Update,
+    Watch,
 )
 from . import containment
 from .admission import Admission
@@ -43,17 +45,22 @@ from .asks import PaintAsk
 from .config import Settings
 from .engine_room import EngineRoom, Painting
 from .health import TURN_S, Pulse
+from .items import Arrival, Ending, Reason, Steering
 from .lane import Lane, Turns, weight
 from .line import Outlet
 from .store import Store, Stored
-from .stream import Arrival, Ending, Reason, Stream
+from .stream import Stream
 from .tallies import Tallies
+from .views import View
+from .watchers import Watcher
 
 log = logging.getLogger(__name__)
 
 SERVER = f"warpaint {__version__}"
 # How often the driver looks after painters that may have run out of time, while one paints, seconds.
 LOOK_AFTER_S = 0.25
+# Of the name of a session, for those who watch: enough that no two of a daemon's sessions have the same.
+PUBLIC_ID_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,17 @@ class StatusReply:
     keys: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """A message of a session to somebody who watches it."""
+
+    watcher: Watcher
+    message: Message
+    payloads: Sequence[Any] = ()
+
+
 Request = Update | Rekey | RequestKeyframe | Flush | Hold | Close
+Answer = Reply | StatusReply | Shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,14 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Watches:
+    """A client watches a session, or asks something of the one that it watches, or ends the watching."""
+
+    watcher: Watcher
+    message: Watch | Steering | Close
+
+
+@dataclass(frozen=True, slots=True)
 class WantsStatus:
     """A client asks how the daemon does."""
 
@@ -117,7 +142,7 @@ class Stop:
     """Finish the frames in hand, then end."""
 
 
-Order = Command | Gone | WantsStatus | Wake | Stop
+Order = Command | Gone | Watches | WantsStatus | Wake | Stop
 
 
 class Driver:
@@ -131,7 +156,7 @@ class Driver:
         self,
         settings: Settings,
         room: EngineRoom,
-        reply: Callable[[Reply | StatusReply], None],
+        reply: Callable[[Answer], None],
         wake: Callable[[], None],
         store: Store | None = None,
         pulse: Pulse | None = None,
@@ -147,6 +172,7 @@ class Driver:
         self.ended = threading.Event()
         self._commands: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._lanes: dict[str, Lane] = {}
+        self._views: dict[Watcher, tuple[Lane, View]] = {}
         self._turns = Turns()
         self._stop_by: float | None = None
         self._started = time.monotonic()
@@ -324,6 +350,7 @@ class Driver:
         for painting in lane.paintings:
             painting.withdraw()
         self._lanes.pop(lane.key, None)
+        self._views = {watcher: seen for watcher, seen in self._views.items() if seen[0] is not lane}
         self._admission.ended(lane.key)
         if self._store is not None and not lane.stream.may_return:
             self._store.forget(lane.key)
@@ -351,6 +378,8 @@ class Driver:
             if lane is not None:
                 self._cancel(lane)
                 lane.stream.end("client_gone")
+        elif isinstance(command, Watches):
+            self._watch(command.watcher, command.message)
         elif isinstance(command, WantsStatus):
             self._reply(StatusReply(command.identity, self._status(), tuple(islice(self._lanes, MAX_STATUS_SESSIONS))))
         elif isinstance(command, Stop) and self._stop_by is None:
@@ -371,6 +400,35 @@ class Driver:
         if isinstance(item, Close) and item.discard:
             self._cancel(lane)
         lane.stream.put(item)
+
+    def _watch(self, watcher: Watcher, message: Watch | Steering | Close) -> None:
+        """Does what somebody who watches asks for. What they do not watch any more has said so: it needs no answer."""
+        if isinstance(message, Watch):
+            self._show(watcher, message)
+        elif watcher in self._views:
+            lane, view = self._views[watcher]
+            if isinstance(message, Close):
+                lane.stream.unwatch(view)
+                del self._views[watcher]
+            else:
+                lane.stream.steer(view, message)
+
+    def _show(self, watcher: Watcher, message: Watch) -> None:
+        def send(message: Message, payloads: Sequence[Any]) -> None:
+            self._reply(Shows(watcher, message, payloads))
+
+        lane = next((each for each in self._lanes.values() if each.stream.public_id == message.id), None)
+        if lane is None or lane.stream.ended:
+            text, code = f"there is no session {message.id!r}: `status` lists those there are", Code.NO_SESSION
+            send(Error(session=watcher.number, code=code, retry=RETRY[code], message=text), ())
+            return
+        _, view = self._views.get(watcher, (lane, None))
+        if view is None:
+            may_steer = self._settings.watching == "steer"
+            view = View(number=watcher.number, send=send, wants=message, outlet=watcher.outlet, may_steer=may_steer)
+            self._views[watcher] = lane, view
+        view.wants = message
+        lane.stream.watch(view, lane.painter)
 
     def _open(self, key: str, opening: Opening) -> None:
         try:
@@ -405,6 +463,7 @@ class Driver:
             flow,
             send,
             opening.outlet,
+            public_id=_public_id(key),
             habits=habits,
             rule=rule,
             guesses=runner is None or runner.takes_guesses,
@@ -492,3 +551,8 @@ class Driver:
                 lane.stream.status(lane.painter) for lane in islice(self._lanes.values(), MAX_STATUS_SESSIONS)
             ),
         )
+
+
+def _public_id(key: str) -> str:
+    """The name of a session for those who watch: the same as long as it lasts, and no way to its token."""
+    return hashlib.blake2s(key.encode(), digest_size=PUBLIC_ID_BYTES).hexdigest()

@@ -41,18 +41,33 @@ from ..proto.messages import (
     ToServer,
     Totals,
     Update,
+    Watch,
 )
 from ..proto.wire import Received, pack, to_server
 from .config import Settings
-from .driver import SERVER, Command, Driver, Gone, Opening, Reply, Request, StatusReply, Stop, WantsStatus
+from .driver import (
+    SERVER,
+    Answer,
+    Command,
+    Driver,
+    Gone,
+    Opening,
+    Request,
+    Shows,
+    StatusReply,
+    Stop,
+    WantsStatus,
+    Watches,
+)
 from .engine_room import EngineRoom
 from .health import TURN_S, Health
+from .items import Arrival
 from .line import Line, Outgoing
 from .notify import Notifier
 from .sockets import RECEIVE_HIGH_WATER, bound, make_router
 from .store import Store
-from .stream import Arrival
 from .tallies import Depths, Tallies
+from .watchers import Watcher, Watchers
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +93,7 @@ class Peer:
     """A connection: its sessions, what is still to be sent to it, in order, and when it was last heard."""
 
     lines: dict[int, Line] = field(default_factory=dict)
-    unsent: deque[tuple[Line | None, Outgoing]] = field(default_factory=deque)
+    unsent: deque[tuple[Line | Watcher | None, Outgoing]] = field(default_factory=deque)
     refusals: deque[Error] = field(default_factory=deque)  # not yet sent; of no account in any window
     heard: float = field(default_factory=time.monotonic)
 
@@ -101,9 +116,10 @@ class Gateway:
         self._context = zmq.Context()
         self._router = make_router(self._context, probe_s=settings.probe_s)
         self._wake_in, self._wake_out = socket.socketpair()
-        self._replies: deque[Reply | StatusReply] = deque()
+        self._replies: deque[Answer] = deque()
         self._peers: dict[bytes, Peer] = {}
         self._lines: dict[str, Line] = {}  # by key
+        self._watchers = Watchers()
         self._asking: Counter[bytes] = Counter()  # by identity, the times that `status` is still to be answered
         self._stopping = False
         self._sessions_return = store is not None
@@ -200,7 +216,13 @@ class Gateway:
             self._open(identity, message)
         elif isinstance(message, Resume):
             self._resume(identity, message)
-        elif not isinstance(message, Pong):
+        elif isinstance(message, Watch):
+            self._watch(identity, message)
+        elif isinstance(message, Pong):
+            pass
+        elif (watcher := self._watchers.get(identity, message.session)) is not None:
+            self._in_watching(identity, watcher, message)
+        else:
             self._in_session(identity, message, received)
 
     def _status(self, identity: bytes, message: AskStatus) -> None:
@@ -220,7 +242,7 @@ class Gateway:
         peer = self._peers.setdefault(identity, Peer())
         if self._stopping:
             self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", message.session)
-        elif _taken(peer, message.session):
+        elif _taken(peer, message.session) or self._watchers.get(identity, message.session):
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
         elif self._open_lines() >= self._settings.max_sessions and not self._made_room():
             text = f"all {self._settings.max_sessions} sessions are taken"
@@ -251,7 +273,9 @@ class Gateway:
             self._refuse(identity, Code.UNKNOWN_TOKEN, text, message.session)
         elif message.seq > LAST_SEQ:
             self._refuse(identity, Code.INVALID_FIELD, f"seq: no session has {message.seq} answers", message.session)
-        elif _taken(peer, message.session) and peer.lines[message.session] is not line:
+        elif self._watchers.get(identity, message.session) or (
+            _taken(peer, message.session) and peer.lines[message.session] is not line
+        ):
             self._refuse(identity, Code.SESSION_EXISTS, f"session {message.session} is open already", message.session)
         else:
             self._move(line, identity, peer, message)
@@ -274,6 +298,31 @@ class Gateway:
         line.acknowledge(message.seq)
         if line.over and not line.kept:
             self._let_go(line)
+
+    def _watch(self, identity: bytes, message: Watch) -> None:
+        """Begins a watching, or changes one."""
+        peer, number = self._peers.setdefault(identity, Peer()), message.session
+        if self._settings.watching == "off":
+            self._refuse(identity, Code.UNSUPPORTED, "this daemon lets nobody watch (its setting `watching`)", number)
+        elif self._stopping:
+            self._refuse(identity, Code.SHUTTING_DOWN, "the daemon is stopping", number)
+        elif _taken(peer, number):
+            self._refuse(identity, Code.SESSION_EXISTS, f"session {number} is open already", number)
+        else:
+            try:
+                self._driver.put(Watches(self._watchers.begun(identity, message), message))
+            except RefusedError as error:
+                self._refuse(identity, error.code, str(error), number)
+
+    def _in_watching(self, identity: bytes, watcher: Watcher, message: Request | FrameIn | Ack) -> None:
+        if isinstance(message, Ack):
+            watcher.acknowledge(message.seq)
+            return
+        try:
+            self._driver.put(Watches(watcher, watcher.taken(message)))
+        except RefusedError as error:
+            index, request = getattr(message, "index", None), getattr(message, "request", None)
+            self._refuse(identity, error.code, str(error), watcher.number, index, request)
 
     def _in_session(self, identity: bytes, message: Request | FrameIn | Ack, received: Received[ToServer]) -> None:
         peer = self._peers.get(identity)
@@ -304,13 +353,13 @@ class Gateway:
             self._driver.put(Command(line.key, Arrival(message, payload, time.monotonic(), tuple(images))))
         else:
             if isinstance(message, Answered):
-                line.take_request(message.request)
+                line.requests.take(message.request)
             line.closing = isinstance(message, Close)
             self._driver.put(Command(line.key, message))
 
     # Out
 
-    def _take_reply(self, reply: Reply | StatusReply) -> None:
+    def _take_reply(self, reply: Answer) -> None:
         """Called by the driver's thread."""
         self._replies.append(reply)
         self._wake()
@@ -344,6 +393,10 @@ class Gateway:
             reply = self._replies.popleft()
             if isinstance(reply, StatusReply):
                 self._reply_status(reply)
+            elif isinstance(reply, Shows):
+                peer = self._peers.get(reply.watcher.peer)
+                if peer is not None and self._watchers.stands(reply.watcher):
+                    peer.unsent.append((reply.watcher, Outgoing(reply.message, reply.payloads)))
             elif (line := self._lines.get(reply.key)) is not None:  # or its session has ended
                 outgoing = line.outgoing(reply.message, reply.payloads)
                 peer = None if line.peer is None else self._peers.get(line.peer)
@@ -355,7 +408,7 @@ class Gateway:
     def _send_unsent(self, identity: bytes, peer: Peer) -> None:
         """Sends in order until the client's connection is full; then its frames stay unanswered, and it must wait."""
         while peer.refusals or peer.unsent:
-            line, outgoing = (None, Outgoing(peer.refusals[0])) if peer.refusals else peer.unsent[0]
+            owner, outgoing = (None, Outgoing(peer.refusals[0])) if peer.refusals else peer.unsent[0]
             try:
                 self._send(identity, outgoing.message, outgoing.payloads)
             except zmq.Again:
@@ -371,9 +424,12 @@ class Gateway:
             peer.unsent.popleft()
             if isinstance(outgoing.message, Status):
                 self._answered_status(identity)
-            if line is not None and line.sent(outgoing):
-                self._is_over(line)
-        if not peer.lines:
+            if isinstance(owner, Watcher):
+                if owner.sent(outgoing.message):
+                    self._watchers.end(owner)
+            elif owner is not None and owner.sent(outgoing):
+                self._is_over(owner)
+        if not peer.lines and not self._watchers.watches(identity):
             self._peers.pop(identity, None)
 
     def _send(self, identity: bytes, message: Message, payloads: Sequence[Any] = ()) -> None:
@@ -398,6 +454,8 @@ class Gateway:
             return
         log.info("client %s is gone", identity.hex())
         self._asking.pop(identity, None)
+        for watcher in self._watchers.lost(identity):
+            self._driver.put(Watches(watcher, Close(session=watcher.number)))
         for line in peer.lines.values():
             line.peer = None
             line.lost_at = line.lost_at if line.over else time.monotonic()
@@ -428,7 +486,9 @@ class Gateway:
     def _reply_status(self, reply: StatusReply) -> None:
         """Sends a Status, with what is known here of each session."""
         lines = [self._lines.get(key) for key in reply.keys]
-        waiting = Counter(line.key for peer in self._peers.values() for line, _ in peer.unsent if line is not None)
+        waiting = Counter(
+            owner.key for peer in self._peers.values() for owner, _ in peer.unsent if isinstance(owner, Line)
+        )
         sessions = tuple(
             each.model_copy(update={"unsent": waiting[key], "connected": line is not None and line.peer is not None})
             for key, line, each in zip(reply.keys, lines, reply.status.sessions, strict=True)

@@ -50,6 +50,28 @@ class Outgoing:
 
 
 @dataclass(slots=True)
+class Requests:
+    """The requests of one client in one session."""
+
+    unanswered: int = 0
+    last: int | None = None
+
+    def take(self, request: int) -> None:
+        """Notes a request. Raises RefusedError if too many are unanswered, or if its number does not grow."""
+        if self.unanswered >= MAX_REQUESTS:
+            raise RefusedError(Code.WINDOW_OVERRUN, f"more than {MAX_REQUESTS} requests are unanswered")
+        if self.last is not None and request <= self.last:
+            raise RefusedError(Code.BAD_INDEX, f"request numbers must grow: {request} came after {self.last}")
+        self.unanswered += 1
+        self.last = request
+
+    def settle(self, message: Message) -> None:
+        """Notes what was sent: the first answer to a request makes room for another one."""
+        if isinstance(message, Updated | Flushed | Error) and getattr(message, "shown_at", None) is None:
+            self.unanswered -= 1
+
+
+@dataclass(slots=True)
 class Line:
     """`key` names the session beyond any connection: it is its token. `peer` is its connection; None: it is lost."""
 
@@ -60,9 +82,8 @@ class Line:
     outlet: Outlet = field(default_factory=Outlet)
     window: int = 0  # 0: not yet opened
     unanswered: int = 0  # frames taken whose answers are not sent yet
-    requests: int = 0  # the same of requests
     last_index: int | None = None
-    last_request: int | None = None
+    requests: Requests = field(default_factory=Requests)
     closing: bool = False
     over: bool = False  # `closed` was sent; its last answers are kept for a client that may have lost them
     lost_at: float = 0.0  # time.monotonic() when its connection was lost, or it was over
@@ -86,16 +107,6 @@ class Line:
         self.last_index = frame.index
         self.frames[frame.index] = None
 
-    def take_request(self, request: int) -> None:
-        """Notes a request. Raises RefusedError if too many are unanswered, or if its number does not grow."""
-        if self.requests >= MAX_REQUESTS:
-            raise RefusedError(Code.WINDOW_OVERRUN, f"more than {MAX_REQUESTS} requests are unanswered")
-        if self.last_request is not None and request <= self.last_request:
-            text = f"request numbers must grow: {request} came after {self.last_request}"
-            raise RefusedError(Code.BAD_INDEX, text)
-        self.requests += 1
-        self.last_request = request
-
     def acknowledge(self, seq: int) -> None:
         """The client has every answer up to this one: they are let go."""
         self.acknowledges = True
@@ -114,7 +125,7 @@ class Line:
             credit=self.window,
             epoch=self.epoch,
             last_index=self.last_index,
-            last_request=self.last_request,
+            last_request=self.requests.last,
             pending=(*missed, *self.frames),
             server=server,
         )
@@ -160,8 +171,8 @@ class Line:
             self.unanswered -= 1
             if not self.acknowledges:
                 self._count(outgoing)
-        elif isinstance(message, Updated | Flushed | Error) and getattr(message, "shown_at", None) is None:
-            self.requests -= 1
+        else:
+            self.requests.settle(message)
 
     def _keep(self, made: Outgoing) -> None:
         """Keeps an answer: of pictures as many as the credit, and not many more answers in all."""

@@ -16,7 +16,11 @@ from .codecs import Encoded
 
 def painted(opening: Open, output: Output, pts: int, encoded: Encoded) -> tuple[Painted, list[Any]]:
     """The message, without its times, and its payloads. pts: of the frame, in ticks."""
-    maps, arrays = _maps(output, opening.maps)
+    arrays = map_arrays(output, opening.maps)
+    maps = [
+        Part.model_validate({"name": name, "dtype": each.dtype.name, "shape": each.shape})
+        for name, each in arrays.items()
+    ]
     sure = 0.0 if output.provenance is Provenance.HELD else 1.0
     confidence = sure if output.match is None else float(output.match.confidence.mean())
     message = Painted(
@@ -32,26 +36,22 @@ def painted(opening: Open, output: Output, pts: int, encoded: Encoded) -> tuple[
         painted_pixels=output.painted_pixels,
         confidence=min(1.0, max(0.0, confidence)),
     )
-    return message, [encoded.data, *arrays]
+    return message, [encoded.data, *arrays.values()]
 
 
-def _maps(output: Output, names: Sequence[MapName]) -> tuple[list[Part], list[Any]]:
-    """The parts and arrays of the maps that the client asked for, on the working canvas."""
+def map_arrays(output: Output, names: Sequence[MapName]) -> dict[MapName, NDArray[Any]]:
+    """The maps that somebody asked for, in their order, on the working canvas: as SPEC.md has them, contiguous."""
     if not names:
-        return [], []
+        return {}
     match = output.match or Match.identity(output.hops.shape)
     h, w = output.holes.shape
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[MapName, NDArray[Any]] = {
         "flow": scaled_flow(match.flow, (w, h)),
         "confidence": _resized(match.confidence, (w, h), cv2.INTER_LINEAR),
         "hops": _resized(output.hops, (w, h), cv2.INTER_NEAREST),
         "holes": output.holes.view(np.uint8),
     }
-    parts = [
-        Part.model_validate({"name": name, "dtype": arrays[name].dtype.name, "shape": arrays[name].shape})
-        for name in names
-    ]
-    return parts, [np.ascontiguousarray(arrays[name]) for name in names]
+    return {name: np.ascontiguousarray(arrays[name]) for name in names}
 
 
 def _resized(array: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:

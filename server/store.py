@@ -19,7 +19,7 @@ from ..proto.errors import WarpaintError
 from ..proto.limits import MAX_NAME
 from ..proto.messages import Open, wire_form
 from . import snapshot
-from .line import Line, Outlet
+from .line import Line, Outlet, Requests
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Stored:
             outlet=self.outlet,
             window=self.window,
             last_index=self.last_index,
-            last_request=self.last_request,
+            requests=Requests(last=self.last_request),
             lost_at=now,
             epoch=self.epoch,
         )

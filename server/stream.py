@@ -7,10 +7,10 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from ..engines.base import NO_CONTROLS, NO_HABITS, Controls, Frame, Habits, PaintDone, PaintJob, Picture
 from ..engines.registry import BriefRule, any_brief
@@ -24,9 +24,7 @@ from ..proto.messages import (
     Error,
     Flush,
     Flushed,
-    FrameIn,
     Hold,
-    Message,
     Notice,
     Open,
     Opened,
@@ -35,7 +33,7 @@ from ..proto.messages import (
     RequestKeyframe,
     SessionStatus,
     Update,
-    Updated,
+    Watching,
 )
 from ..proto.wire import Payload
 from .accounts import Accounts, Stages
@@ -44,6 +42,7 @@ from .canvas import plan
 from .codecs import make_decoder, make_encoder
 from .config import Settings
 from .control_images import control_images
+from .items import Arrival, Ending, Item, Reason, Steered, Steering
 from .line import Outlet
 from .live import LiveSession
 from .recording import Record
@@ -53,6 +52,7 @@ from .session import Session
 from .state import State
 from .store import Stored
 from .tallies import Tallies
+from .views import Asker, Audience, Send, Shown, View
 
 log = logging.getLogger(__name__)
 
@@ -61,42 +61,19 @@ ALONE = frozenset({"raw", "jpeg", "mjpeg"})
 # A live film sends no more results while so many are on their way: at 30 frames a second, 130 ms of them. A client
 # that is farther away than that gets fewer frames, and one that reads slowly sees none that are older.
 ON_THE_WAY = 4
-
-# Requests whose second answer is still to come, the newest: somebody may turn a knob for hours before a frame is seen.
-MAX_UNSHOWN = 1_000
+# A client's name as `status` tells it, characters: with so many of them its header is not too large.
+NAME_SHOWN = 40
 
 Buffer = Payload | Picture  # what ZeroMQ takes without a copy
-Send = Callable[[Message, Sequence[Any]], None]
 Serving = Generator[Ask, Any, None]
-Reason = Literal["asked", "shutting_down", "client_gone", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame as it came: `at` is time.monotonic() of its arrival; images are its control images, as `message` says."""
-
-    message: FrameIn
-    payload: Payload
-    at: float
-    images: tuple[Payload, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The session is to end, for this reason, when what came before is done."""
-
-    reason: Reason
-    may_return: bool = False  # the session is written down, and its client is not told
-
-
-Item = Arrival | Update | Rekey | Hold | RequestKeyframe | Flush | Ending
 
 
 class Stream:
     """A session being served. Raises RefusedError when it cannot be opened as asked.
 
-    looks, habits, rule: of its painter; rule says why it cannot follow a Brief. guesses: whether its flow engine takes
-    them. outlet: how many results are on the way to the client. tallies: where its frames are counted with all others.
+    public_id: names it for those who watch. looks, habits, rule: of its painter; rule says why it cannot follow a
+    Brief. guesses: whether its flow engine takes them. outlet: how many results are on the way to the client. tallies:
+    where its frames are counted with all others.
     """
 
     def __init__(
@@ -108,6 +85,7 @@ class Stream:
         send: Send,
         outlet: Outlet,
         *,
+        public_id: str = "",
         habits: Habits = NO_HABITS,
         rule: BriefRule = any_brief,
         guesses: bool = True,
@@ -117,6 +95,7 @@ class Stream:
             raise RefusedError(Code.UNSUPPORTED, "pacing 'live' needs a flow: without one each frame waits for paint")
         source = opening.source
         max_pixels = min(opening.max_pixels or settings.max_pixels, settings.max_pixels)
+        self.public_id = public_id
         self.opening = opening
         self.canvas = plan(source.width, source.height, source.rotation, max_pixels)
         self.looks = tuple(looks)
@@ -142,7 +121,8 @@ class Stream:
         self._still_controls = NO_CONTROLS
         self._last_controls = NO_CONTROLS  # of the frame that was seen last, if it may be held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
-        self._unshown: deque[tuple[int, int]] = deque(maxlen=MAX_UNSHOWN)  # requests, and the epochs that show them
+        self._client = Asker(opening.session, send)
+        self._audience = Audience()
         self._keyframe_wanted = False
         self._accounts = Accounts(tallies or Tallies())
         self._remarks = Remarks()
@@ -183,21 +163,15 @@ class Stream:
 
         A `close` that discards comes after `discard`, which whoever waits for a painter has to see to.
         """
-        if isinstance(item, Hold) and not self.live:
-            self._refuse(Code.UNSUPPORTED, "`hold` stops a live film; in pacing 'every' send no frame", item.request)
-        elif isinstance(item, Close):
+        if isinstance(item, Close):
             self.inbox.append(Ending("asked"))
-        elif isinstance(item, Update | Rekey | Hold | Flush) and len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
-            self._refuse(Code.WINDOW_OVERRUN, f"{MAX_REQUESTS} requests wait behind a frame already", item.request)
-        elif isinstance(item, Update):
-            self._put_update(item)
-        else:
-            if isinstance(item, Arrival):
-                self._put_frame(item)
-            elif isinstance(item, RequestKeyframe) and self.inbox and isinstance(self.inbox[-1], RequestKeyframe):
-                return  # one is as good as many
-            elif isinstance(item, Rekey | Hold):
-                self._send(Updated(session=self.opening.session, request=item.request), ())
+        elif isinstance(item, Steering | Flush):
+            if self._takes(item, self._client):
+                self.inbox.append(item)
+        elif isinstance(item, Arrival):
+            self._put_frame(item)
+            self.inbox.append(item)
+        elif not self.inbox or not isinstance(self.inbox[-1], RequestKeyframe):  # one is as good as many
             self.inbox.append(item)
 
     def _put_frame(self, arrival: Arrival) -> None:
@@ -209,14 +183,62 @@ class Stream:
                 self.inbox.remove(older)
                 self._drop(older.message.index, "queue", Code.SUPERSEDED)
 
-    def _put_update(self, item: Update) -> None:
-        try:
-            self._latest_brief = self._followed(self._latest_brief.changed(dict(item.changes)))
-        except WarpaintError as error:
-            self._refuse(Code.BAD_BRIEF, str(error), item.request)
-            return
-        self._send(Updated(session=self.opening.session, request=item.request), ())
-        self.inbox.append(item)
+    def _takes(self, item: Steering | Flush, asker: Asker) -> bool:
+        """Whether a request can be met, which its asker is told; of a flush only if not."""
+        if isinstance(item, Hold) and not self.live:
+            text = "`hold` stops a live film; in pacing 'every' send no frame"
+            asker.refused(Code.UNSUPPORTED, text, item.request)
+            return False
+        if len(self.inbox) - len(self._pending) >= MAX_REQUESTS:
+            asker.refused(Code.WINDOW_OVERRUN, f"{MAX_REQUESTS} requests wait behind a frame already", item.request)
+            return False
+        if isinstance(item, Update):
+            try:
+                self._latest_brief = self._followed(self._latest_brief.changed(dict(item.changes)))
+            except WarpaintError as error:
+                asker.refused(Code.BAD_BRIEF, str(error), item.request)
+                return False
+        if not isinstance(item, Flush):
+            asker.taken(item.request)
+        return True
+
+    # Those who watch
+
+    def watch(self, view: View, painter: str) -> None:
+        """Shows each frame to somebody from now on, or what they want to see now."""
+        source, (width, height) = self.opening.source, self.canvas.content
+        watching = Watching(
+            session=view.number,
+            id=self.public_id,
+            client=self.opening.client,
+            painter=painter,
+            flow=self.flow,
+            pacing=self.opening.pacing,
+            looks=self.looks,
+            brief=self._latest_brief,
+            rate=source.rate,
+            time_base=source.time_base,
+            sample_aspect=source.sample_aspect if self.canvas.rotation % 180 == 0 else source.sample_aspect[::-1],
+            width=width,
+            height=height,
+            may_steer=view.may_steer,
+            holding=self._holding,
+            epoch=self._session.epoch,
+        )
+        self._audience.join(view, watching)
+
+    def unwatch(self, view: View) -> None:
+        """Shows them no more, and says so."""
+        if self._audience.leave(view):
+            view.send(Closed(session=view.number, reason="asked", totals=self._accounts.totals), ())
+
+    def steer(self, view: View, request: Steering) -> None:
+        """Takes a request of somebody who watches, as `put` takes those of the client."""
+        if not view.may_steer:
+            text = "this daemon lets those who watch change nothing (its setting `watching`)"
+            view.refused(Code.UNSUPPORTED, text, request.request)
+        elif self._takes(request, view):
+            self.inbox.append(Steered(view, request))
 
     def discard(self, *, to_return: bool = False) -> None:
         """Forgets what is waiting; each frame is answered as dropped, unless it will be sent again."""
@@ -246,16 +268,12 @@ class Stream:
         if isinstance(item, Arrival):
             yield from self._frame(item)
             return
+        if isinstance(item, Steered):
+            self._steer(item.request, item.view)
+            return
         self.last_request = getattr(item, "request", self.last_request)
-        if isinstance(item, Update):
-            brief = self._followed(self._session.brief.changed(dict(item.changes)))
-            self._unshown.append((item.request, self._session.update(brief)))
-            self._recorded("update", brief)
-        elif isinstance(item, Rekey):
-            self._unshown.append((item.request, self._session.rekey()))
-            self._recorded("rekey")
-        elif isinstance(item, Hold):
-            self._hold(on=item.on)
+        if isinstance(item, Steering):
+            self._steer(item, self._client)
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
         elif isinstance(item, Flush):
@@ -265,12 +283,26 @@ class Stream:
             yield from self._drained()
             self.end(item.reason, may_return=item.may_return)
 
+    def _steer(self, item: Steering, asker: Asker) -> None:
+        """Does what was asked for."""
+        if isinstance(item, Update):
+            brief = self._followed(self._session.brief.changed(dict(item.changes)))
+            asker.unshown.append((item.request, self._session.update(brief)))
+            self._recorded("update", brief)
+        elif isinstance(item, Rekey):
+            asker.unshown.append((item.request, self._session.rekey()))
+            self._recorded("rekey")
+        else:
+            self._hold(on=item.on)
+
     def end(self, reason: Reason, *, may_return: bool = False) -> None:
         """Frees what is held, and says so; or not, if the session may be taken up again."""
         self.may_return = may_return
         self._close(reason)
+        totals = self._accounts.totals
         if not may_return:
-            self._send(Closed(session=self.opening.session, reason=reason, totals=self._accounts.totals), ())
+            self._send(Closed(session=self.opening.session, reason=reason, totals=totals), ())
+        self._audience.say(lambda number: Closed(session=number, reason=reason, totals=totals))
 
     def _close(self, reason: Reason) -> None:
         """Frees what is held; frames that are not answered yet are dropped."""
@@ -343,7 +375,7 @@ class Stream:
             outputs = self._instead(frame, RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more"))
         self.last_done = index
         for output in outputs:
-            self._deliver(output, stages)
+            self._deliver(output, stages, frame.bgr)
 
     def _controls(self, arrival: Arrival) -> Controls:
         """The control images of a frame, on the canvas. Raises RefusedError: BAD_PAYLOAD."""
@@ -396,7 +428,8 @@ class Stream:
 
     # What goes out
 
-    def _deliver(self, output: Output, stages: Stages) -> None:
+    def _deliver(self, output: Output, stages: Stages, raw: Picture | None = None) -> None:
+        """Sends a frame. raw: on the canvas, for those who watch; None: it is not at hand, and they go without."""
         if output.keyframe:
             self._remarks.shown()
         if self.live and self._outlet.waiting >= ON_THE_WAY:
@@ -417,11 +450,12 @@ class Stream:
         delay_ms = (time.monotonic() - arrival.at) * 1e3
         times = {"delay_ms": delay_ms, "stages_ms": {name: round(ms, 3) for name, ms in stages.ms.items()}}
         self._tally(output, message, stages, delay_ms)
-        self._send(message.model_copy(update=times | {"tags": self._remarks.tags_shown()}), payloads)
-        while self._unshown and self._unshown[0][1] <= output.epoch:
-            request, epoch = self._unshown.popleft()
-            shown = Updated(session=self.opening.session, request=request, epoch=epoch, shown_at=output.index)
-            self._send(shown, ())
+        message = message.model_copy(update=times | {"tags": self._remarks.tags_shown()})
+        self._send(message, payloads)
+        self._client.shown(output.epoch, output.index)
+        if raw is not None:
+            shown = Shown(output, raw, self.canvas.content)
+            self._audience.show(message, shown, self._latest_brief, holding=self._holding)
 
     def _tally(self, output: Output, message: Painted, stages: Stages, delay_ms: float) -> None:
         self._accounts.painted(self.canvas.size, output.provenance, message.holes, stages, delay_ms)
@@ -442,12 +476,9 @@ class Stream:
         pts = arrival.message.pts
         self._send(Dropped(session=self.opening.session, index=index, pts=pts, stage=stage, reason=reason), ())
 
-    def _refuse(self, code: Code, message: str, request: int) -> None:
-        error = Error(session=self.opening.session, request=request, code=code, retry=RETRY[code], message=message)
-        self._send(error, ())
-
     def _notice(self, code: Code, message: str) -> None:
         self._send(Notice(session=self.opening.session, code=code, message=message[:MAX_TEXT]), ())
+        self._audience.say(lambda number: Notice(session=number, code=code, message=message[:MAX_TEXT]))
 
     def _take_remarks(self, jobs: Sequence[PaintJob], done: Sequence[PaintDone]) -> None:
         for code, sentence in self._remarks.taken(jobs, done):
@@ -497,7 +528,7 @@ class Stream:
     @property
     def unshown(self) -> tuple[tuple[int, int], ...]:
         """The requests that no frame has shown yet, and the epochs that will."""
-        return tuple(self._unshown)
+        return tuple(self._client.unshown)
 
     def restore(self, stored: Stored) -> None:
         """Goes on from what was written down. Raises SnapshotError."""
@@ -505,7 +536,7 @@ class Stream:
         self._recorded("restore", stored.snapshot)
         self._latest_brief = self._session.brief
         self.last_request = stored.last_request
-        self._unshown.extend(stored.unshown)
+        self._client.unshown.extend(stored.unshown)
         if stored.holding:
             self._hold(on=True)
 
@@ -515,6 +546,8 @@ class Stream:
         """How the session does. `unsent` is for the gateway to fill in."""
         return SessionStatus(
             session=self.opening.session,
+            id=self.public_id,
+            client=self.opening.client[:NAME_SHOWN],
             painter=painter,
             flow=self.flow,
             pacing=self.opening.pacing,

@@ -325,6 +325,7 @@ def _full_watching() -> Watching:
             "time_base": (1, 90_000),
             "sample_aspect": (4, 3),
             "may_steer": False,
+            "holding": True,
             "epoch": 3,
         }
     )

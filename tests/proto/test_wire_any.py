@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from warpaint.proto.errors import RETRY, ProtocolError, TooLarge
-from warpaint.proto.messages import Error, FrameIn, Message, Painted, ToClient, ToServer
+from warpaint.proto.messages import Error, FrameIn, Message, Painted, Seen, ToClient, ToServer
 from warpaint.proto.wire import pack, to_client, to_server
 
 VECTORS = Path(__file__).parents[2] / "proto" / "vectors"
@@ -90,7 +90,7 @@ def sizes(metadata: list[Any]) -> dict[str, Any]:
 
 
 def payloads_of(message: Message) -> list[bytes]:
-    count = len(message.parts) if isinstance(message, Painted) else 0
+    count = len(message.parts) if isinstance(message, Painted | Seen) else 0
     if isinstance(message, FrameIn):
         count = 1 + len(message.controls)
     return [bytes([number]) for number in range(count)]

@@ -25,11 +25,12 @@ from warpaint.server.asks import Encode, MatchAsk
 from warpaint.server.codecs import Payload, make_decoder, make_encoder
 from warpaint.server.config import Settings
 from warpaint.server.exchange import Tray, laid_jobs, taken_jobs
+from warpaint.server.items import Arrival
 from warpaint.server.line import Outlet
 from warpaint.server.live import LiveSession
 from warpaint.server.recording import Record, replay
 from warpaint.server.session import Session
-from warpaint.server.stream import Arrival, Stream
+from warpaint.server.stream import Stream
 
 SIZE = (64, 48)
 SOURCE = Source(width=SIZE[0], height=SIZE[1])

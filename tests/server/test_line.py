@@ -113,17 +113,17 @@ def test_a_frame_that_is_sent_twice_is_taken_once() -> None:
 
 def test_requests_are_taken_once_and_not_without_bound() -> None:
     line = opened()
-    line.take_request(0)
+    line.requests.take(0)
     with pytest.raises(RefusedError) as again:
-        line.take_request(0)
+        line.requests.take(0)
     assert again.value.code is Code.BAD_INDEX
     for request in range(1, MAX_REQUESTS):
-        line.take_request(request)
+        line.requests.take(request)
     with pytest.raises(RefusedError) as more:
-        line.take_request(MAX_REQUESTS)
+        line.requests.take(MAX_REQUESTS)
     assert more.value.code is Code.WINDOW_OVERRUN
     line.sent(line.outgoing(Updated(session=1, request=0), ()))
-    line.take_request(MAX_REQUESTS)
+    line.requests.take(MAX_REQUESTS)
 
 
 def test_the_answers_that_were_missed_come_again_with_the_same_numbers() -> None:

@@ -19,8 +19,9 @@ from warpaint.server.codecs import Encoded, make_encoder
 from warpaint.server.config import Settings
 from warpaint.server.driver import Driver, Opening
 from warpaint.server.engine_room import EngineRoom
+from warpaint.server.items import Arrival
 from warpaint.server.line import Outlet
-from warpaint.server.stream import Arrival, Stream
+from warpaint.server.stream import Stream
 
 SIZE = (64, 48)
 
