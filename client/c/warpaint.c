@@ -32,7 +32,7 @@
 #define MAX_SIDE 16384
 #define MAX_PICTURE_PIXELS 67108864
 #define MAX_PAYLOAD_BYTES 268435456
-#define MAX_PAYLOADS 5
+#define MAX_PAYLOADS 6
 #define MAX_TEXT 4096
 #define MAX_LORAS 8
 #define MAX_CONTROLS 4
@@ -41,12 +41,14 @@
 #define MAX_NAME 200
 #define MAX_SESSION 2147483647.0
 #define MAX_WINDOW 1024
+#define MAX_WATCH_WINDOW 16
 #define MAX_RATE 1000
 #define MAX_DELAY_MS 60000
 #define MAX_LINGER_S 86400
 #define MAX_REQUESTS 60
 #define MAX_CHANGES 64
 #define MAX_STAGES 32
+#define MAX_MAPS 4 /* of a result */
 #define MAX_WEIGHT 4.0 /* of a LoRA or a control, either way */
 
 /* A daemon answers a ping at once, whatever it paints; one that has not for this long is gone. */
@@ -112,6 +114,8 @@ static const char *const PIXELS[] = {"bgr24", "rgb24", "bgra", "gray", "yuv420p"
 static const char *const MATRICES[] = {"bt601", "bt709", "bt2020", NULL};
 static const char *const PACINGS[] = {"every", "live", NULL};
 static const char *const MAPS[] = {"flow", "confidence", "hops", "holes", NULL};
+static const char *const VIEWS[] = {"raw", "painted", NULL};
+static const char *const SEEN_PARTS[] = {"raw", "painted", "flow", "confidence", "hops", "holes", NULL};
 static const char *const PARTS[] = {"picture", "flow", "confidence", "hops", "holes", NULL};
 static const char *const DTYPES[] = {"uint8", "float32", NULL};
 static const char *const PROVENANCES[] = {"painted", "warped", "filled", "held", NULL};
@@ -473,6 +477,7 @@ static bool check_source(const msgpack_object *map, struct complaint *complaint)
 static bool check_brief(const msgpack_object *map, struct complaint *complaint);
 static bool check_open(const msgpack_object *map, struct complaint *complaint);
 static bool check_frame(const msgpack_object *map, struct complaint *complaint);
+static bool check_watch(const msgpack_object *map, struct complaint *complaint);
 
 static const struct field COLOUR_FIELDS[] = {ONE_OF("matrix", OR_NIL, MATRICES), BOOL("full_range", 0), END};
 static const struct table COLOUR = {"colour", COLOUR_FIELDS, false, NULL};
@@ -540,7 +545,7 @@ static const struct field OPEN_FIELDS[] = {SESSION,
                                            NUM("max_delay_ms", 0, 1, MAX_DELAY_MS),
                                            NUM("linger_s", OR_NIL, 0, MAX_LINGER_S),
                                            INT("max_pixels", OR_NIL, 64, MAX_PICTURE_PIXELS),
-                                           {"maps", CHOICES, 0, 0, 0, 0, 4, MAPS, NULL},
+                                           {"maps", CHOICES, 0, 0, 0, 0, MAX_MAPS, MAPS, NULL},
                                            STR("client", 0, 0, MAX_NAME),
                                            END};
 static const struct field RESUME_FIELDS[] = {SESSION, NAME("token", REQUIRED), COUNT("seq", 0), END};
@@ -552,6 +557,12 @@ static const struct field UPDATE_FIELDS[] = {
     SESSION, REQUEST, {"changes", CHANGES, REQUIRED, 0, 0, 0, MAX_CHANGES, NULL, NULL}, END};
 static const struct field REQUEST_FIELDS[] = {SESSION, REQUEST, END};
 static const struct field HOLD_FIELDS[] = {SESSION, REQUEST, BOOL("on", REQUIRED), END};
+static const struct field WATCH_FIELDS[] = {SESSION,
+                                            NAME("id", REQUIRED),
+                                            {"pictures", CHOICES, 0, 0, 0, 0, 2, VIEWS, NULL},
+                                            {"maps", CHOICES, 0, 0, 0, 0, MAX_MAPS, MAPS, NULL},
+                                            INT("window", 0, 1, MAX_WATCH_WINDOW),
+                                            END};
 static const struct field SESSION_FIELDS[] = {SESSION, END};
 static const struct field CLOSE_FIELDS[] = {SESSION, BOOL("discard", 0), END};
 static const struct field NONCE_FIELDS[] = {COUNT("nonce", 0), END};
@@ -561,10 +572,11 @@ static const struct table TO_SERVER[] = {
     {"open", OPEN_FIELDS, false, check_open}, {"resume", RESUME_FIELDS, false, NULL},
     {"ack", ACK_FIELDS, false, NULL},         {"frame", FRAME_FIELDS, false, check_frame},
     {"update", UPDATE_FIELDS, false, NULL},   {"rekey", REQUEST_FIELDS, false, NULL},
-    {"hold", HOLD_FIELDS, false, NULL},       {"request_keyframe", SESSION_FIELDS, false, NULL},
-    {"flush", REQUEST_FIELDS, false, NULL},   {"close", CLOSE_FIELDS, false, NULL},
-    {"ping", NONCE_FIELDS, false, NULL},      {"pong", NONCE_FIELDS, false, NULL},
-    {"status", NO_FIELDS, false, NULL},       {NULL, NULL, false, NULL}};
+    {"hold", HOLD_FIELDS, false, NULL},       {"watch", WATCH_FIELDS, false, check_watch},
+    {"flush", REQUEST_FIELDS, false, NULL},   {"request_keyframe", SESSION_FIELDS, false, NULL},
+    {"close", CLOSE_FIELDS, false, NULL},     {"ping", NONCE_FIELDS, false, NULL},
+    {"pong", NONCE_FIELDS, false, NULL},      {"status", NO_FIELDS, false, NULL},
+    {NULL, NULL, false, NULL}};
 
 static const struct field OPENED_FIELDS[] = {SESSION,
                                              NAME("token", REQUIRED),
@@ -596,7 +608,7 @@ static const struct field PAINTED_FIELDS[] = {SESSION,
                                               COUNT("epoch", REQUIRED),
                                               ONE_OF("provenance", REQUIRED, PROVENANCES),
                                               BOOL("keyframe", 0),
-                                              LIST_OF("parts", REQUIRED, 1, MAX_PAYLOADS, &PART),
+                                              LIST_OF("parts", REQUIRED, 1, 1 + MAX_MAPS, &PART),
                                               BOOL("coded_keyframe", 0),
                                               NUM("holes", 0, 0, 1),
                                               COUNT("painted_pixels", 0),
@@ -616,6 +628,40 @@ static const struct field CREDIT_FIELDS[] = {SESSION, INT("frames", REQUIRED, 0,
 static const struct field UPDATED_FIELDS[] = {SESSION, SEQ, REQUEST, COUNT("epoch", OR_NIL), COUNT("shown_at", OR_NIL),
                                               END};
 static const struct field FLUSHED_FIELDS[] = {SESSION, SEQ, REQUEST, END};
+static const struct field WATCHING_FIELDS[] = {SESSION,
+                                               NAME("id", REQUIRED),
+                                               STR("client", REQUIRED, 0, MAX_NAME),
+                                               NAME("painter", REQUIRED),
+                                               NAME("flow", REQUIRED),
+                                               ONE_OF("pacing", REQUIRED, PACINGS),
+                                               NAMES("looks", REQUIRED, 0, MAX_HEADER_BYTES),
+                                               INSIDE("brief", REQUIRED, &BRIEF),
+                                               NUM("rate", OR_NIL | EXCLUSIVE, 0, MAX_RATE),
+                                               INTS("time_base", 0, 1, 2, 2),
+                                               INTS("sample_aspect", 0, 1, 2, 2),
+                                               INT("width", REQUIRED, 1, MAX_SIDE),
+                                               INT("height", REQUIRED, 1, MAX_SIDE),
+                                               BOOL("may_steer", 0),
+                                               COUNT("epoch", REQUIRED),
+                                               END};
+static const struct field SEEN_PART_FIELDS[] = {ONE_OF("name", REQUIRED, SEEN_PARTS),
+                                                ONE_OF("dtype", REQUIRED, DTYPES), INTS("shape", REQUIRED, 1, 2, 3),
+                                                END};
+static const struct table SEEN_PART = {"parts", SEEN_PART_FIELDS, false, NULL};
+static const struct field SEEN_FIELDS[] = {SESSION,
+                                           INT("seq", REQUIRED, 1, MAX_INTEGER),
+                                           COUNT("index", REQUIRED),
+                                           INT("pts", REQUIRED, -MAX_INTEGER, MAX_INTEGER),
+                                           COUNT("epoch", REQUIRED),
+                                           ONE_OF("provenance", REQUIRED, PROVENANCES),
+                                           BOOL("keyframe", 0),
+                                           LIST_OF("parts", REQUIRED, 0, 2 + MAX_MAPS, &SEEN_PART),
+                                           NUM("holes", 0, 0, 1),
+                                           COUNT("painted_pixels", 0),
+                                           NUM("confidence", 0, 0, 1),
+                                           FROM_ZERO("delay_ms", 0),
+                                           {"stages_ms", NUMBERS, 0, 0, DBL_MAX, 0, MAX_STAGES, NULL, NULL},
+                                           END};
 static const struct field TOTALS_FIELDS[] = {
     COUNT("received", 0),  COUNT("painted", 0),       COUNT("dropped", 0),        COUNT("failed", 0),
     COUNT("keyframes", 0), COUNT("canvas_pixels", 0), COUNT("painted_pixels", 0), END};
@@ -630,6 +676,8 @@ static const struct field ENGINE_FIELDS[] = {
 static const struct table ENGINE = {"engines", ENGINE_FIELDS, false, NULL};
 static const struct field SESSION_STATUS_FIELDS[] = {
     SESSION,
+    STR("id", 0, 0, MAX_NAME),
+    STR("client", 0, 0, MAX_NAME),
     NAME("painter", REQUIRED),
     NAME("flow", REQUIRED),
     ONE_OF("pacing", REQUIRED, PACINGS),
@@ -665,13 +713,30 @@ static const struct table TO_CLIENT[] = {
     {"opened", OPENED_FIELDS, false, NULL},   {"resumed", RESUMED_FIELDS, false, NULL},
     {"painted", PAINTED_FIELDS, false, NULL}, {"dropped", DROPPED_FIELDS, false, NULL},
     {"credit", CREDIT_FIELDS, false, NULL},   {"updated", UPDATED_FIELDS, false, NULL},
-    {"flushed", FLUSHED_FIELDS, false, NULL}, {"closed", CLOSED_FIELDS, false, NULL},
+    {"flushed", FLUSHED_FIELDS, false, NULL}, {"watching", WATCHING_FIELDS, false, NULL},
+    {"seen", SEEN_FIELDS, false, NULL},       {"closed", CLOSED_FIELDS, false, NULL},
     {"notice", NOTICE_FIELDS, false, NULL},   {"ping", NONCE_FIELDS, false, NULL},
     {"pong", NONCE_FIELDS, false, NULL},      {"status", STATUS_FIELDS, false, NULL},
     {"error", ERROR_FIELDS, false, NULL},     {NULL, NULL, false, NULL}};
 
 /* In the order of TO_CLIENT. */
-enum kind { OPENED, RESUMED, PAINTED, DROPPED, CREDIT, UPDATED, FLUSHED, CLOSED, NOTICE, PING, PONG, STATUS, ERROR };
+enum kind {
+    OPENED,
+    RESUMED,
+    PAINTED,
+    DROPPED,
+    CREDIT,
+    UPDATED,
+    FLUSHED,
+    WATCHING,
+    SEEN,
+    CLOSED,
+    NOTICE,
+    PING,
+    PONG,
+    STATUS,
+    ERROR
+};
 
 /* A header against its table. None of these goes deeper than the tables do. */
 
@@ -987,6 +1052,11 @@ static bool check_open(const msgpack_object *map, struct complaint *complaint)
     return check_once(map, "maps", complaint);
 }
 
+static bool check_watch(const msgpack_object *map, struct complaint *complaint)
+{
+    return check_once(map, "pictures", complaint) && check_once(map, "maps", complaint);
+}
+
 static bool check_frame(const msgpack_object *map, struct complaint *complaint)
 {
     msgpack_object_array list = list_at(map, "controls");
@@ -1019,7 +1089,7 @@ static size_t payloads_of(const msgpack_object *header, const struct table *tabl
 {
     if (table->fields == FRAME_FIELDS)
         return 1 + list_at(header, "controls").size;
-    return table->fields == PAINTED_FIELDS ? list_at(header, "parts").size : 0;
+    return table->fields == PAINTED_FIELDS || table->fields == SEEN_FIELDS ? list_at(header, "parts").size : 0;
 }
 
 /* Bytes to a header that keeps to its table; in the order of checks that the protocol sets. `unpacked` refers to the
@@ -1564,7 +1634,7 @@ struct message {
     size_t part_count;
     msgpack_unpacked unpacked; /* refers to the first part; its zone holds what is copied, too */
     wp_result result;
-    wp_map maps[4];
+    wp_map maps[MAX_MAPS];
 };
 
 /* What became of a request. */
@@ -2472,8 +2542,8 @@ static void take(wp_client *client, struct message *message)
         send_header(client, pack_nonce("pong", nonce));
     else if (message->kind == PONG)
         client->pongs = nonce > client->pongs ? nonce : client->pongs;
-    else if (session != NULL && !is_over(session)) {
-        take_in_session(session, message);
+    else if (message->kind != WATCHING && message->kind != SEEN && session != NULL && !is_over(session)) {
+        take_in_session(session, message); /* nobody watches here: a `seen` has a `seq` that is not the session's */
         return;
     }
     free_message(message);

@@ -106,5 +106,5 @@ function checkCount(message, payloads) {
 
 function payloadsOf(message) {
   if (message.type === 'frame') return 1 + message.controls.length;
-  return message.type === 'painted' ? message.parts.length : 0;
+  return message.type === 'painted' || message.type === 'seen' ? message.parts.length : 0;
 }

@@ -25,8 +25,9 @@ from support.proxy import Proxy
 from support.router import Router
 from warpaint.client import Client
 from warpaint.proto.address import default_address
+from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, ProtocolError
-from warpaint.proto.messages import Close, Result, Resume, Source, Update
+from warpaint.proto.messages import Close, Provenance, Result, Resume, Seen, SeenPart, Source, Update, Watching
 from warpaint.proto.wire import to_client, to_server
 
 ROOT = Path(__file__).parents[2]
@@ -639,6 +640,52 @@ def test_answers_are_acknowledged(programs: Path, router: Router) -> None:
         assert happens(lambda: max(router.acks, default=0) == 5)
         assert tell("close").startswith("closed ")
     assert happens(lambda: max(router.acks) == 6)
+
+
+class Talkative(Router):
+    """One that tells a client what it never asked to see."""
+
+    def tell(self, away: int) -> None:
+        """Of a session `away` from that of each client; 0: of that."""
+
+        def tell() -> None:
+            for each in self.sittings.values():
+                number = each.number + away
+                part = SeenPart(name="raw", dtype="uint8", shape=(1, 1, 3))
+                seen = Seen(session=number, seq=50, index=0, pts=0, epoch=0, provenance=Provenance.HELD, parts=(part,))
+                self._send(each.identity, watching(number))
+                self._send(each.identity, seen, b"bgr")
+
+        self.do(tell)
+
+
+def watching(number: int) -> Watching:
+    return Watching(
+        session=number,
+        id="5d41402a",
+        client="",
+        painter="identity",
+        flow="none",
+        pacing="every",
+        looks=("plain",),
+        brief=Brief(),
+        width=1,
+        height=1,
+        epoch=0,
+    )
+
+
+@pytest.mark.parametrize("away", [0, 5])
+def test_what_is_seen_by_nobody_is_passed_over(programs: Path, tmp_path: Path, away: int) -> None:
+    """It has a `seq` of its own, which is not to be taken for the session's."""
+    with Talkative(f"ipc://{tmp_path}/router.sock") as router, told(programs, router.address) as tell:
+        tell("open plain")
+        router.tell(away)
+        tell.pushed(5)
+        assert tell.indices() == list(range(5))
+        assert happens(lambda: max(router.acks, default=0) == 5)
+        assert tell("close") == "closed received 5 painted 5 dropped 0 failed 0"
+        assert max(router.acks) <= 6
 
 
 def test_a_session_that_is_not_closed_ends_with_the_client(programs: Path, router: Router) -> None:

@@ -29,6 +29,7 @@ import {
   MAX_SIDE,
   MAX_TAGS,
   MAX_TEXT,
+  MAX_WATCH_WINDOW,
   MAX_WINDOW,
 } from './limits.js';
 
@@ -47,6 +48,10 @@ const CODE = oneOf(...Object.keys(RETRY));
 const ENCODING = oneOf('raw', 'jpeg', 'mjpeg', 'h264', 'hevc', 'vp8', 'vp9', 'av1');
 const PIXELS = oneOf('bgr24', 'rgb24', 'bgra', 'gray', 'yuv420p', 'nv12');
 const PACING = oneOf('every', 'live');
+const PROVENANCE = oneOf('painted', 'warped', 'filled', 'held');
+const DTYPE = oneOf('uint8', 'float32');
+const RATE = optional(orNil(number(0, MAX_RATE, { open: true })), null);
+const VIEWS = ['raw', 'painted'];
 const MAPS = ['flow', 'confidence', 'hops', 'holes'];
 const STAGES = 32;
 
@@ -71,7 +76,7 @@ export const SOURCE = table(
     time_base: optional(RATIO, [1, 1000]),
     sample_aspect: optional(RATIO, [1, 1]),
     rotation: optional(oneOf(0, 90, 180, 270), 0),
-    rate: optional(orNil(number(0, MAX_RATE, { open: true })), null),
+    rate: RATE,
   },
   {
     rule: ({ width, height }, where) => {
@@ -90,8 +95,14 @@ export const RESULT = table({
 
 export const PART = table({
   name: required(oneOf('picture', ...MAPS)),
-  dtype: optional(orNil(oneOf('uint8', 'float32')), null),
+  dtype: optional(orNil(DTYPE), null),
   shape: optional(orNil(list(POSITIVE, 0, 3)), null),
+});
+
+export const SEEN_PART = table({
+  name: required(oneOf(...VIEWS, ...MAPS)),
+  dtype: required(DTYPE),
+  shape: required(list(POSITIVE, 2, 3)),
 });
 
 export const TOTALS = table({
@@ -114,6 +125,8 @@ export const ENGINE_STATUS = table({
 
 export const SESSION_STATUS = table({
   ...SESSION,
+  id: optional(LABEL, ''),
+  client: optional(LABEL, ''),
   painter: required(NAME),
   flow: required(NAME),
   pacing: required(PACING),
@@ -156,6 +169,13 @@ export const TO_SERVER = Object.freeze({
   update: table({ ...REQUEST, changes: required(CHANGES) }),
   rekey: table(REQUEST),
   hold: table({ ...REQUEST, on: required(flag) }),
+  watch: table({
+    ...SESSION,
+    id: required(NAME),
+    pictures: optional(list(oneOf(...VIEWS), 0, VIEWS.length, once), VIEWS),
+    maps: optional(list(oneOf(...MAPS), 0, MAPS.length, once), []),
+    window: optional(integer(1, MAX_WATCH_WINDOW), 2),
+  }),
   request_keyframe: table(SESSION),
   flush: table(REQUEST),
   close: table({ ...SESSION, discard: optional(flag, false) }),
@@ -193,7 +213,7 @@ export const TO_CLIENT = Object.freeze({
     index: required(COUNT),
     pts: required(PTS),
     epoch: required(COUNT),
-    provenance: required(oneOf('painted', 'warped', 'filled', 'held')),
+    provenance: required(PROVENANCE),
     keyframe: optional(flag, false),
     parts: required(list(PART, 1, 1 + MAPS.length)),
     coded_keyframe: optional(flag, true),
@@ -219,6 +239,38 @@ export const TO_CLIENT = Object.freeze({
     shown_at: optional(orNil(COUNT), null),
   }),
   flushed: table({ ...ANSWER, request: required(COUNT) }),
+  watching: table({
+    ...SESSION,
+    id: required(NAME),
+    client: required(LABEL),
+    painter: required(NAME),
+    flow: required(NAME),
+    pacing: required(PACING),
+    looks: required(list(NAME)),
+    brief: required(BRIEF),
+    rate: RATE,
+    time_base: optional(RATIO, [1, 1000]),
+    sample_aspect: optional(RATIO, [1, 1]),
+    width: required(SIDE),
+    height: required(SIDE),
+    may_steer: optional(flag, true),
+    epoch: required(COUNT),
+  }),
+  seen: table({
+    ...SESSION,
+    seq: required(POSITIVE),
+    index: required(COUNT),
+    pts: required(PTS),
+    epoch: required(COUNT),
+    provenance: required(PROVENANCE),
+    keyframe: optional(flag, false),
+    parts: required(list(SEEN_PART, 0, VIEWS.length + MAPS.length)),
+    holes: optional(SHARE, 0),
+    painted_pixels: optional(COUNT, 0),
+    confidence: optional(SHARE, 0),
+    delay_ms: optional(FROM_ZERO, 0),
+    stages_ms: optional(dictionary(NAME, FROM_ZERO, STAGES), {}),
+  }),
   closed: table({
     ...ANSWER,
     reason: required(oneOf('asked', 'shutting_down', 'client_gone', 'failed', 'moved')),

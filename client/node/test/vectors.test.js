@@ -48,7 +48,8 @@ test('there are vectors', () => {
 
 const MODELS = {
   ...{ Brief: BRIEF, Source: tables.SOURCE, Result: tables.RESULT, Colour: tables.COLOUR, Part: tables.PART },
-  ...{ Totals: tables.TOTALS, EngineStatus: tables.ENGINE_STATUS, SessionStatus: tables.SESSION_STATUS },
+  ...{ SeenPart: tables.SEEN_PART, Totals: tables.TOTALS },
+  ...{ EngineStatus: tables.ENGINE_STATUS, SessionStatus: tables.SESSION_STATUS },
 };
 for (const [name, { properties, required = [] }] of Object.entries(SCHEMA)) {
   const type = properties?.type?.const;
