@@ -10,13 +10,17 @@
  * sessions go on.
  */
 
+import { arrayOf } from './lib/arrays.js';
+import { ask, change } from './lib/asking.js';
 import { PATIENCE_MS } from './lib/connection.js';
 import { DaemonGone, InvalidMessage, raisedFor } from './lib/errors.js';
 import { Link, nobodyListens } from './lib/link.js';
 import { pictureBytes } from './lib/pixels.js';
+import { Watch } from './lib/watch.js';
 
 export * from './lib/errors.js';
 export { pictureBytes } from './lib/pixels.js';
+export { Watch } from './lib/watch.js';
 
 const SOURCE_DEFAULTS = { encoding: 'raw', pixels: 'bgr24' };
 
@@ -24,7 +28,7 @@ const SOURCE_DEFAULTS = { encoding: 'raw', pixels: 'bgr24' };
  * @typedef {{frame: Uint8Array, pts: number, controls?: Record<string, Uint8Array>}} Frame see Session.push
  * @typedef {{request: number, shown: Promise<{epoch: number, shown_at: number} | null>}} Change shown: resolves with the
  *     index of the first frame that shows it; with null if none will
- * @typedef {{dtype: string, shape: number[], data: Uint8Array | Float32Array}} FrameMap
+ * @typedef {import('./lib/arrays.js').FrameMap} FrameMap
  * @typedef {object} PaintedFrame
  * @property {number} index that of the frame
  * @property {number} pts that of the frame
@@ -87,6 +91,23 @@ export class Client {
     const result = { encoding: source.encoding, pixels: source.pixels, ...opening.result };
     const { connection } = this.#link;
     return new Session(connection, await connection.begin({ ...opening, source, result }));
+  }
+
+  /**
+   * Watches a session, whoever its client is: what it paints, and by which Brief. See Watch.
+   *
+   * @param {string} id that of the session in `status`
+   * @param {object} [options]
+   * @param {string[]} [options.pictures] which to send of 'raw' and 'painted'; by default both
+   * @param {string[]} [options.maps] which to send of 'flow', 'confidence', 'hops' and 'holes'; by default none
+   * @param {number} [options.window] how many may be on their way at once, 1 to 16; by default 2
+   * @returns {Promise<Watch>}
+   * @throws {RefusedError} `no_session` if there is none of this id, `unsupported` if the daemon lets nobody watch
+   * @throws {InvalidMessage} for what is no value of the wire
+   */
+  async watch(id, { pictures, maps, window } = {}) {
+    const { connection } = this.#link;
+    return new Watch(connection, await connection.watch({ id, pictures, maps, window }));
   }
 
   /** How the daemon does. @returns {Promise<any>} */
@@ -258,17 +279,17 @@ export class Session {
    * @throws {RefusedError} with what is allowed; nothing has changed then
    */
   update(changes) {
-    return this.#ask('update', { changes });
+    return ask(this.#connection, this.#conversation, 'update', { changes });
   }
 
   /** Asks for a new keyframe at the next frame. Answered as `update` is. */
   rekey() {
-    return this.#ask('rekey');
+    return ask(this.#connection, this.#conversation, 'rekey');
   }
 
   /** Stops a live film on its last frame, or lets it go on. @param {boolean} on */
   async hold(on) {
-    await this.#ask('hold', { on });
+    await ask(this.#connection, this.#conversation, 'hold', { on });
   }
 
   /** Asks the encoder of a coded result for a keyframe. */
@@ -281,8 +302,8 @@ export class Session {
     await this.#turn;
     const conversation = this.#conversation;
     const request = conversation.ask('flush');
-    while (!conversation.flushed.has(request)) {
-      this.#checkRefused(request);
+    while (!conversation.requests.flushed.has(request)) {
+      conversation.requests.check(request);
       await this.#change();
     }
   }
@@ -301,40 +322,17 @@ export class Session {
     return conversation.closed.totals;
   }
 
-  async #ask(type, fields) {
-    const conversation = this.#conversation;
-    conversation.check();
-    const request = conversation.ask(type, fields);
-    while (!conversation.updated.has(request)) {
-      this.#checkRefused(request);
-      await this.#change();
-    }
-    return { request, shown: conversation.whenShown(request) };
-  }
-
-  #checkRefused(request) {
-    const refused = this.#conversation.refused.get(request);
-    if (refused !== undefined) throw raisedFor(refused);
-  }
-
-  async #change() {
-    this.#conversation.check();
-    this.#connection.checkAlive();
-    await this.#connection.change();
+  #change() {
+    return change(this.#connection, this.#conversation);
   }
 }
 
 /** @returns {PaintedFrame} */
 function paintedFrame({ message, payloads }) {
   const maps = {};
-  message.parts.forEach(({ name, dtype, shape }, number) => {
-    if (name !== 'picture') maps[name] = { dtype, shape, data: arrayOf(dtype, payloads[number]) };
+  message.parts.forEach((part, number) => {
+    if (part.name !== 'picture') maps[part.name] = arrayOf(part, payloads[number]);
   });
   const picture = payloads[message.parts.findIndex(({ name }) => name === 'picture')];
   return { index: message.index, pts: message.pts, picture, maps, info: message };
-}
-
-/** A map's elements, row by row. What comes lies where it lies: floats are copied to an address that fits them. */
-function arrayOf(dtype, bytes) {
-  return dtype === 'float32' ? new Float32Array(Uint8Array.from(bytes).buffer) : bytes;
 }

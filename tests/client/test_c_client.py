@@ -678,7 +678,8 @@ def watching(number: int) -> Watching:
 @pytest.mark.parametrize("away", [0, 5])
 def test_what_is_seen_by_nobody_is_passed_over(programs: Path, tmp_path: Path, away: int) -> None:
     """It has a `seq` of its own, which is not to be taken for the session's."""
-    with Talkative(f"ipc://{tmp_path}/router.sock") as router, told(programs, router.address) as tell:
+    router = Talkative(f"ipc://{tmp_path}/router.sock")
+    with router, told(programs, router.address) as tell:
         tell("open plain")
         router.tell(away)
         tell.pushed(5)

@@ -20,8 +20,26 @@ import pytest
 from support.daemon import ENDED_WITHIN_S, Daemon, daemon
 from support.programs import missing, program
 from support.proxy import Proxy
+from support.router import SERVER, Router
 from warpaint import __version__
 from warpaint.proto.address import default_address
+from warpaint.proto.brief import Brief
+from warpaint.proto.messages import (
+    Ack,
+    AskStatus,
+    Closed,
+    Provenance,
+    Seen,
+    SeenPart,
+    SessionStatus,
+    Status,
+    Totals,
+    Update,
+    Updated,
+    Watch,
+    Watching,
+)
+from warpaint.proto.wire import to_server
 
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / "client" / "node"
@@ -122,20 +140,129 @@ def test_its_own_tests_pass(client: NodeClient) -> None:
 
 def test_the_example_of_its_readme_runs(client: NodeClient, shared_daemon: Daemon, tmp_path: Path) -> None:
     """With a daemon where the client looks for one."""
-    [block] = re.findall(r"^```js\n(.*?)^```$", (NODE / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    example = client.folder / "example.js"
-    example.write_text(block, encoding="utf-8")
-    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
-    socket = Path(default_address(environment, os.getuid()).removeprefix("ipc://"))
+    socket = Path(address_in(tmp_path).removeprefix("ipc://"))
     socket.parent.mkdir()
     socket.symlink_to(shared_daemon.address.removeprefix("ipc://"))
+    lines = lines_of_example(client, 0, tmp_path)
+    assert [line[:2] for line in lines] == [[str(number), str(160 * 120 * 3)] for number in range(20)]
+    assert lines[0][2] == "painted"
+
+
+def address_in(runtime: Path) -> str:
+    """Where the client looks for a daemon in this runtime folder."""
+    return default_address({"XDG_RUNTIME_DIR": str(runtime)}, os.getuid())
+
+
+def lines_of_example(client: NodeClient, number: int, runtime: Path) -> list[list[str]]:
+    """What the example of this number in the README prints, in words."""
+    blocks = re.findall(r"^```js\n(.*?)^```$", (NODE / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    example = client.folder / "example.js"
+    example.write_text(blocks[number], encoding="utf-8")
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime)}
     done = subprocess.run(
         [client.node, example], env=environment, capture_output=True, text=True, timeout=FINISHED_WITHIN_S
     )
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert [line[:2] for line in lines] == [[str(number), str(160 * 120 * 3)] for number in range(20)]
-    assert lines[0][2] == "painted"
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+# Watching
+
+
+class Shown(Router):
+    """A daemon in which one session is painted, which shows the next frame when the last was acknowledged."""
+
+    FRAMES = 4
+
+    def _take(self, identity: bytes, parts: Sequence[bytes]) -> None:
+        message = to_server(parts).message
+        if isinstance(message, AskStatus):
+            self._send(identity, status())
+        elif isinstance(message, Watch):
+            self.received.append(message)
+            self._send(identity, watching(message.session, "ink", 0))
+            self._show(identity, message.session, 1)
+        elif isinstance(message, Update):
+            self.received.append(message)
+            self._send(identity, Updated(session=message.session, request=message.request))
+            self._send(identity, watching(message.session, str(message.changes["look"]), 1))
+        elif isinstance(message, Ack):
+            self.acks.append(message.seq)
+            self._show(identity, message.session, message.seq + 1)
+        else:
+            super()._take(identity, parts)
+
+    def _show(self, identity: bytes, session: int, seq: int) -> None:
+        if seq > self.FRAMES:
+            self._send(identity, Closed(session=session, reason="asked", totals=Totals()))
+            return
+        parts = (
+            SeenPart(name="painted", dtype="uint8", shape=(2, 4, 3)),
+            SeenPart(name="confidence", dtype="float32", shape=(2, 4)),
+        )
+        seen = Seen(
+            session=session,
+            seq=seq,
+            index=10 * seq,
+            pts=40 * seq,
+            epoch=int(seq > 1),
+            provenance=Provenance.WARPED,
+            parts=parts,
+        )
+        self._send(identity, seen, bytes(24), np.full((2, 4), seq / 4, "<f4").tobytes())
+
+
+def status() -> Status:
+    session = SessionStatus(
+        session=7,
+        id="5d41402a",
+        client="camera 1.0",
+        painter="filters",
+        flow="dis",
+        pacing="live",
+        width=8,
+        height=8,
+        waiting=0,
+        unsent=0,
+        references_bytes=0,
+        totals=Totals(),
+        stages_ms={},
+        dropped_at={},
+    )
+    return Status(server=SERVER, pid=1, uptime_s=1.0, resident_bytes=1, engines=(), sessions=(session,))
+
+
+def watching(session: int, look: str, epoch: int) -> Watching:
+    return Watching(
+        session=session,
+        id="5d41402a",
+        client="camera 1.0",
+        painter="filters",
+        flow="dis",
+        pacing="live",
+        looks=("ink", "pencil"),
+        brief=Brief(look=look),
+        width=4,
+        height=2,
+        epoch=epoch,
+    )
+
+
+def test_the_example_of_watching_runs(client: NodeClient, tmp_path: Path) -> None:
+    """As it stands in the README, over real sockets, with a daemon that says what the SPEC says."""
+    address = address_in(tmp_path)
+    Path(address.removeprefix("ipc://")).parent.mkdir()
+    with Shown(address) as router:
+        lines = lines_of_example(client, 1, tmp_path)
+    looks = ["ink", "pencil", "pencil", "pencil"]
+    assert lines == [
+        [str(10 * seq), "4x2", looks[seq - 1], "24", str(seq / 4).removesuffix(".0")] for seq in range(1, 5)
+    ]
+    [watched, updated] = router.received
+    assert isinstance(watched, Watch)
+    assert (watched.id, watched.pictures, watched.maps) == ("5d41402a", ("painted",), ("confidence",))
+    assert isinstance(updated, Update)
+    assert router.acks == [1, 2, 3, 4]
 
 
 # A folder of JPEGs

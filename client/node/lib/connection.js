@@ -8,6 +8,7 @@
 import { pack, toClient } from '../wire.js';
 import { Conversation } from './conversation.js';
 import { DaemonGone, ProtocolError, UnknownMessage, raisedFor } from './errors.js';
+import { Watching } from './watching.js';
 
 // A daemon answers a ping at once, whatever it paints; one that has not for this long is gone.
 export const PATIENCE_MS = 10_000;
@@ -24,7 +25,7 @@ export class Connection {
   /** @type {Uint8Array[][]} */ outbox = [];
   up = false;
   /** Called when there is something to do: by the link, which sets it. */ due = () => {};
-  /** @type {Map<number, Conversation>} */ #conversations = new Map();
+  /** By number. @type {Map<number, Conversation | Watching>} */ #conversations = new Map();
   #numbers = 0;
   #sinceMs; // when the connection came or went
   #heardMs; // the last word
@@ -188,29 +189,25 @@ export class Connection {
    * @returns {Promise<Conversation>}
    * @throws {RefusedError | InvalidMessage} with what is allowed
    */
-  async begin(opening) {
-    const message = { client: CLIENT, ...opening, type: 'open', session: this.#numbers };
-    pack(message); // throws for what is no message, also while there is no connection
-    this.#numbers += 1;
-    const conversation = new Conversation(message, (parts) => this.#post(parts));
-    this.#conversations.set(message.session, conversation);
-    this.#send(message);
-    try {
-      while (conversation.opened === null) {
-        conversation.check();
-        this.check();
-        await this.change();
-      }
-    } finally {
-      if (conversation.opened === null && !conversation.over) this.abandon(conversation); // nobody waits for it
-    }
-    return conversation;
+  begin(opening) {
+    return this.#begin(Conversation, { client: CLIENT, ...opening, type: 'open' });
   }
 
-  /** Ends a session that nobody waits for, its frames with it. @param {Conversation} conversation */
+  /**
+   * A session that is watched.
+   *
+   * @param {any} asking the fields of `watch`
+   * @returns {Promise<Watching>}
+   * @throws {RefusedError | InvalidMessage} with what is allowed
+   */
+  watch(asking) {
+    return this.#begin(Watching, { ...asking, type: 'watch' });
+  }
+
+  /** Ends what nobody waits for, its frames with it. @param {Conversation | Watching} conversation */
   abandon(conversation) {
     conversation.close({ discard: true });
-    if (conversation.opened === null) this.#conversations.delete(conversation.opening.session);
+    if (!conversation.begun) this.#conversations.delete(conversation.opening.session);
   }
 
   /** Ends all sessions, as far as that can be said. Nothing more will come. @param {string} why */
@@ -225,6 +222,26 @@ export class Connection {
   }
 
   // Inside
+
+  /** A Conversation or a Watching that the daemon has agreed to. Sessions and watchings share their numbers. */
+  async #begin(Kind, opening) {
+    const message = { ...opening, session: this.#numbers };
+    pack(message); // throws for what is no message, also while there is no connection
+    this.#numbers += 1;
+    const begun = new Kind(message, (parts) => this.#post(parts));
+    this.#conversations.set(message.session, begun);
+    this.#send(message);
+    try {
+      while (!begun.begun) {
+        begun.check();
+        this.check();
+        await this.change();
+      }
+    } finally {
+      if (!begun.begun && !begun.over) this.abandon(begun); // nobody waits for it
+    }
+    return begun;
+  }
 
   #changed() {
     const waiting = this.#waiting;

@@ -7,14 +7,9 @@
 
 import { pack } from '../wire.js';
 import { DaemonGone, RefusedError, raisedFor } from './errors.js';
+import { MAX_DROPS, MAX_NOTICES, keep } from './kept.js';
 import { Ledger } from './ledger.js';
-
-// Records of dropped frames that are kept, the newest. All are counted.
-const MAX_DROPS = 1_000;
-// Notices that are kept, the newest.
-const MAX_NOTICES = 100;
-// Requests whose answers are remembered, the newest: as many as the daemon answers a second time.
-const MAX_REMEMBERED = 1_000;
+import { Requests } from './requests.js';
 
 /**
  * @typedef {{type: 'painted', message: any, payloads: Uint8Array[]} | {type: 'dropped' | 'error', message: any}} Result
@@ -30,9 +25,7 @@ export class Conversation {
   /** Why it is over without a word of the daemon, in a sentence. @type {string | null} */ ended = null;
   window = 0;
   /** In the order in which they came; the caller takes them. @type {Result[]} */ results = [];
-  /** By request. @type {Map<number, any>} */ refused = new Map();
-  /** By request: the latest word on it. @type {Map<number, any>} */ updated = new Map();
-  /** @type {Set<number>} */ flushed = new Set();
+  requests = new Requests();
   /** @type {Drop[]} */ drops = [];
   /** By stage and reason, `client: lost`. @type {Record<string, number>} */ dropped = {};
   /** @type {any[]} */ notices = [];
@@ -44,9 +37,6 @@ export class Conversation {
   #resumeDue = false;
   #seq = 0; // of the last answer that was received
   #acked = 0;
-  #requests = 0;
-  /** By request: who waits for the frame that shows it. @type {Map<number, (word: any) => void>} */
-  #waiting = new Map();
 
   /** @param {any} opening the `open` message @param {(parts: Uint8Array[]) => void} send takes messages, packed */
   constructor(opening, send) {
@@ -58,6 +48,11 @@ export class Conversation {
 
   get live() {
     return this.opening.pacing === 'live';
+  }
+
+  /** Whether the daemon has opened it. */
+  get begun() {
+    return this.opened !== null;
   }
 
   /** Whether nothing more will come. */
@@ -122,18 +117,13 @@ export class Conversation {
   /** The number of a request: `update`, `rekey`, `hold` or `flush`. @param {string} type @param {object} [fields] */
   ask(type, fields = {}) {
     this.checkOpen();
-    const request = this.#requests + 1;
-    this.#owe({ type, session: this.opening.session, request, ...fields });
-    this.#requests = request;
-    this.#forget(request - MAX_REMEMBERED);
-    return request;
+    this.#owe({ type, session: this.opening.session, request: this.requests.next, ...fields });
+    return this.requests.begin();
   }
 
   /** The second `updated` of a request, or null: it will not come. @param {number} request @returns {Promise<any>} */
   whenShown(request) {
-    const word = this.updated.get(request);
-    if (word?.shown_at != null || this.over) return Promise.resolve(word?.shown_at == null ? null : word);
-    return new Promise((resolve) => this.#waiting.set(request, resolve));
+    return this.requests.whenShown(request, this.over);
   }
 
   /** Asks the encoder for a keyframe. Nothing to be kept: after a loss it makes one anyway. */
@@ -173,13 +163,13 @@ export class Conversation {
       this.#acked = this.#seq;
       this.#say({ type: 'ack', session, seq: this.#seq });
     }
-    if (this.over) this.#wakeAll();
+    if (this.over) this.requests.end();
   }
 
   /** Ends the session on this side. @param {string} why */
   giveUp(why) {
     if (!this.over) this.ended = why;
-    this.#wakeAll();
+    this.requests.end();
   }
 
   // What comes
@@ -190,6 +180,7 @@ export class Conversation {
    * @param {any} message @param {Uint8Array[]} payloads @param {number} nowMs
    */
   receive(message, payloads, nowMs) {
+    if (message.type === 'watching' || message.type === 'seen') return; // with a `seq` that is not the session's
     const again = message.seq != null && message.seq <= this.#seq;
     this.#seq = Math.max(this.#seq, message.seq ?? 0);
     // A frame is owed or not: its `seq` need not be asked.
@@ -213,12 +204,11 @@ export class Conversation {
         break;
       case 'updated':
         this.#ledger.done(message.request);
-        this.updated.set(message.request, message);
-        if (message.shown_at !== null) this.#wake(message.request, message);
+        this.requests.receive(message);
         break;
       case 'flushed':
         this.#ledger.request(message.request);
-        this.flushed.add(message.request);
+        this.requests.receive(message);
         break;
       case 'notice':
         keep(this.notices, message, MAX_NOTICES);
@@ -237,8 +227,7 @@ export class Conversation {
     } else if (message.request !== null) {
       if (again) return;
       this.#ledger.request(message.request);
-      this.refused.set(message.request, message);
-      this.#wake(message.request, null);
+      this.requests.receive(message);
     } else if (message.code === 'unknown_token') {
       this.giveUp(`the session did not outlive the loss of its connection: ${message.message}`);
     } else {
@@ -313,26 +302,4 @@ export class Conversation {
     this.#ledger.add(message, parts);
     if (this.online) this.#send(parts);
   }
-
-  #forget(request) {
-    this.refused.delete(request);
-    this.updated.delete(request);
-    this.flushed.delete(request);
-    this.#wake(request, null);
-  }
-
-  #wake(request, word) {
-    this.#waiting.get(request)?.(word);
-    this.#waiting.delete(request);
-  }
-
-  #wakeAll() {
-    for (const request of [...this.#waiting.keys()]) this.#wake(request, null);
-  }
-}
-
-/** Adds to a list of the newest few. */
-function keep(list, item, most) {
-  list.push(item);
-  if (list.length > most) list.shift();
 }

@@ -238,7 +238,7 @@ test('what is never shown does not wait for ever', async () => {
 test('a refused request is remembered with its code', () => {
   const request = conversation.ask('update', { changes: { look: 'none' } });
   refusal({ code: 'bad_brief', request, seq: ++seq });
-  assert.equal(conversation.refused.get(request).code, 'bad_brief');
+  assert.equal(conversation.requests.refused.get(request).code, 'bad_brief');
   lose();
   said();
   hear(RESUMED);
