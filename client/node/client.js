@@ -7,7 +7,7 @@
  *     await client.close();
  *
  * Frames are bytes in and bytes out, as SPEC.md has them. A connection that is lost comes back by itself, and the
- * sessions go on.
+ * sessions go on. `client.watch` looks at a session of somebody else.
  */
 
 import { arrayOf } from './lib/arrays.js';
