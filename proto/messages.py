@@ -287,6 +287,7 @@ class Opened(InSession):
     height: Side
     server: Label
     linger_s: Seconds = 0.0  # so long the session waits for a client that is gone
+    id: Label = ""  # of `status`, and for `watch`
 
 
 class Resumed(InSession):

@@ -148,6 +148,7 @@ class Stream:
             height=height,
             server=server,
             linger_s=linger_s,
+            id=self.public_id,
         )
 
     @property

@@ -257,6 +257,7 @@ def _opened() -> Opened:
         height=8,
         server="warpaint 0.1.0",
         linger_s=30.0,
+        id="5d41402a",
     )
 
 

@@ -198,6 +198,7 @@ export const TO_CLIENT = Object.freeze({
     height: required(SIDE),
     server: required(LABEL),
     linger_s: optional(FROM_ZERO, 0),
+    id: optional(LABEL, ''),
   }),
   resumed: table({
     ...SESSION,
@@ -254,6 +255,7 @@ export const TO_CLIENT = Object.freeze({
     width: required(SIDE),
     height: required(SIDE),
     may_steer: optional(flag, true),
+    holding: optional(flag, false),
     epoch: required(COUNT),
   }),
   seen: table({
