@@ -99,6 +99,11 @@ class SessionBase:
         return self._conversation.unanswered if self._conversation else 0
 
     @property
+    def pushed(self) -> int:
+        """Frames pushed so far, those among them that were dropped before they were sent."""
+        return self._conversation.next_index if self._conversation else 0
+
+    @property
     def drops(self) -> deque[Drop]:
         """The latest frames that were not painted, the newest last. May be emptied; `dropped` counts all."""
         return self._conversation.drops if self._conversation else deque()

@@ -1,6 +1,7 @@
 """`warpaint`: the command line of all clients. It parses and prints, nothing else."""
 
 import argparse
+import dataclasses
 import signal
 import sys
 import threading
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bridge(
         commands.add_parser("bridge", help="paint a live stream that ffmpeg sends to one URL, for ffmpeg at another")
     )
+    _add_page(commands.add_parser("page", help="preview in a browser what is painted, and turn its knobs"))
     status = commands.add_parser("status", help="show how a daemon does")
     status.add_argument("--daemon", metavar="ADDRESS", help="the daemon's address [the user's own]")
     status.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long for a daemon that is starting")
@@ -104,6 +106,23 @@ def _add_bridge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crf", type=int, help="of h264 that goes out: lower is better and larger [18]")
     _add_session(parser)
     parser.set_defaults(command=_bridge)
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at [127.0.0.1]")
+    parser.add_argument("--port", type=int, default=7700, help="and the port; 0: any that is free [7700]")
+    parser.add_argument("--expose", action="store_true", help="listen where others can reach it; they need a token")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host name that the page is reached by, besides localhost and addresses",
+    )
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the token to ask for [one is made]")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
+    parser.set_defaults(command=_page)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +203,25 @@ def _bridge(arguments: argparse.Namespace) -> None:
     tally = run(bridge, say=_say, stopping=stopping)
     dropped = "".join(f"; dropped {count} {what}" for what, count in tally.dropped.items())
     _say(f"the bridge has ended: {tally.received} pictures came, {tally.sent} were sent{dropped}")
+
+
+def _page(arguments: argparse.Namespace) -> None:
+    """Serves the page until SIGTERM or Ctrl-C, which are its usual end."""
+    import webbrowser
+
+    from .local_daemon import address_of
+    from .page.run import Options, run
+
+    options = Options(
+        host=arguments.host,
+        port=arguments.port,
+        expose=arguments.expose,
+        names=tuple(arguments.allow_host),
+        token_file=arguments.token_file,
+    ).checked()
+    with address_of(arguments.daemon, say=_say) as daemon:
+        opened = webbrowser.open if arguments.open else None
+        run(dataclasses.replace(options, daemon=daemon), say=_say, opened=opened)
 
 
 def _stop(stopping: threading.Event) -> None:

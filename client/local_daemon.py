@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..proto.address import default_address
+from .connection import PATIENCE_S
 from .errors import DaemonGone
 from .painting import Client
 
@@ -25,14 +26,21 @@ def connected(address: str | None, *, say: Callable[[str], None]) -> Iterator[Cl
 
     say: told, in a sentence, when a daemon is started. Raises DaemonGone.
     """
-    if address is None and not _default_is_there():
-        with _started(say) as own, Client(own, reconnect_s=0) as client:  # nobody would start it again
-            client.ping(STARTED_WITHIN_S)
+    with address_of(address, say=say) as found:
+        own = found != address
+        with Client(found, reconnect_s=0 if own else None) as client:  # our own nobody would start again
+            client.ping(STARTED_WITHIN_S if own else PATIENCE_S)
             yield client
-        return
-    with Client(address) as client:
-        client.ping()
-        yield client
+
+
+@contextmanager
+def address_of(address: str | None, *, say: Callable[[str], None]) -> Iterator[str | None]:
+    """The address that `connected` would connect to; None: that of the user's daemon. Raises DaemonGone."""
+    if address is None and not _default_is_there():
+        with _started(say) as own:
+            yield own
+    else:
+        yield address
 
 
 def _default_is_there() -> bool:

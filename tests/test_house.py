@@ -26,7 +26,7 @@ OURS_LAZILY = {"client": {"warpaint.engines.measures"}}
 
 # The other packages that each folder is made of. A new one is a decision: add it here and to pyproject.toml.
 OTHERS = {
-    "client": {"av", "cv2", "numpy", "rich", "pydantic", "zmq"},
+    "client": {"aiohttp", "annotated_types", "av", "cv2", "numpy", "rich", "pydantic", "zmq"},
     "engines": {"annotated_types", "cachetools", "cv2", "numpy", "platformdirs", "pydantic", "safetensors"},
     "proto": {"annotated_types", "msgpack", "pydantic"},
     "server": {
@@ -50,6 +50,8 @@ WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subpr
 PURE = (
     *("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py"),
     *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
+    *("client/viewer.py", "client/viewing.py"),
+    *("client/page/controls.py", "client/page/guard.py", "client/page/tiles.py"),
     *("client/bridge/patience.py", "client/bridge/pieces.py", "client/bridge/timeline.py", "client/bridge/urls.py"),
 )
 
