@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..bridge.urls import is_loopback
+from ..bridge.urls import HIGHEST_PORT, is_loopback
 from ..errors import MediaError
 from ..film.media import reason
 from .app import Page
@@ -45,6 +45,8 @@ class Options:
                 f"{self.host}: others than this machine could reach the page; use 127.0.0.1, or say --expose if that "
                 "is meant: then it asks for a token"
             )
+        if not 0 <= self.port <= HIGHEST_PORT:
+            raise MediaError(f"a port is a number from 0 to {HIGHEST_PORT}, and not {self.port}")
         self.token()
         return self
 

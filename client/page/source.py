@@ -5,8 +5,10 @@ import struct
 from contextlib import AsyncExitStack
 
 from aiohttp import WSMsgType, web
+from pydantic import ValidationError
 
-from ...proto.errors import Code, WarpaintError
+from ...proto.brief import explain
+from ...proto.errors import Code, InvalidMessage, WarpaintError
 from ...proto.limits import MAX_INTEGER
 from ...proto.messages import Result, Source
 from ..aio import AsyncClient, AsyncSession
@@ -49,8 +51,14 @@ async def serve(socket: web.WebSocketResponse, hub: Hub) -> None:
 
 
 def _session(client: AsyncClient, said: OpenSource) -> AsyncSession:
-    """The session for what comes. What is painted is seen by watching it: of its own results nothing is looked at."""
-    source = Source(width=said.width, height=said.height, encoding=said.codec, rate=said.rate)
+    """The session for what comes. Raises InvalidMessage.
+
+    What is painted is seen by watching it: of its own results nothing is looked at.
+    """
+    try:
+        source = Source(width=said.width, height=said.height, encoding=said.codec, rate=said.rate)
+    except ValidationError as error:
+        raise InvalidMessage(explain(error, "source")) from None
     return client.session(
         source=source,
         result=Result(pixels="gray"),
