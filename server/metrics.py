@@ -106,6 +106,24 @@ def _frames(tallies: Mapping[Pacing, Tallies]) -> Iterable[Metric]:
             _add(stages, [pacing, stage], histogram)
         _add(delay, [pacing], each.delay)
     yield from (painted, dropped, failed, stages, delay)
+    yield from _steadiness(tallies)
+
+
+def _steadiness(tallies: Mapping[Pacing, Tallies]) -> Iterable[Metric]:
+    """Sums that a rate of one is divided by a rate of the other."""
+    pairs = CounterMetricFamily(
+        "warpaint_steadiness_pairs", "Pairs of frames whose steadiness was measured.", labels=["pacing"]
+    )
+    errors = CounterMetricFamily(
+        "warpaint_steadiness_squared_levels",
+        "How far those are from each other, moved along the motion of the raw film: of it, and of the painted one.",
+        labels=["pacing", "of"],
+    )
+    for pacing, each in tallies.items():
+        pairs.add_metric([pacing], each.steady_pairs)
+        errors.add_metric([pacing, "raw"], each.steady_raw)
+        errors.add_metric([pacing, "painted"], each.steady_painted)
+    yield from (pairs, errors)
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:

@@ -29,6 +29,7 @@ from ..proto.messages import (
     Open,
     Opened,
     Painted,
+    Provenance,
     Rekey,
     RequestKeyframe,
     SessionStatus,
@@ -50,6 +51,7 @@ from .remarks import Remarks
 from .results import painted
 from .session import Session
 from .state import State
+from .steadiness import Meter
 from .store import Stored
 from .tallies import Tallies
 from .views import Asker, Audience, Send, Shown, View
@@ -124,7 +126,8 @@ class Stream:
         self._client = Asker(opening.session, send)
         self._audience = Audience()
         self._keyframe_wanted = False
-        self._accounts = Accounts(tallies or Tallies())
+        tallies = tallies or Tallies()
+        self._accounts, self._steadiness = Accounts(tallies), Meter(tallies)
         self._remarks = Remarks()
         self.serving: Serving | None = None
 
@@ -455,8 +458,16 @@ class Stream:
         self._send(message, payloads)
         self._client.shown(output.epoch, output.index)
         if raw is not None:
+            self._meter(output, raw)
             shown = Shown(output, raw, self.canvas.content)
             self._audience.show(message, shown, self._latest_brief, holding=self._holding)
+
+    def _meter(self, output: Output, raw: Picture) -> None:
+        """Measures now and then how steady the paint is."""
+        if output.provenance is Provenance.HELD:
+            self._steadiness.forget()
+        else:
+            self._steadiness.see(time.monotonic() if self.live else float(output.pts), raw, output.picture)
 
     def _tally(self, output: Output, message: Painted, stages: Stages, delay_ms: float) -> None:
         self._accounts.painted(self.canvas.size, output.provenance, message.holes, stages, delay_ms)

@@ -54,7 +54,16 @@ class Tallies:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)  # by stage and reason
     failed: Counter[str] = field(default_factory=Counter)  # by code
     stages: dict[str, Histogram] = field(default_factory=dict)  # seconds of painted frames, by stage
+    steady_pairs: int = 0  # pairs of neighbouring frames whose steadiness was measured
+    steady_raw: float = 0.0  # sum over those, squared levels: how much the raw film flickers
+    steady_painted: float = 0.0  # and the painted one
     delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS_S))  # seconds, of painted frames
+
+    def add_steadiness(self, raw: float, painted: float) -> None:
+        """How far one frame is from the one before it, moved along the raw film's motion, squared levels."""
+        self.steady_raw += raw
+        self.steady_painted += painted
+        self.steady_pairs += 1
 
     def add_times(self, stages_ms: Mapping[str, float], delay_ms: float) -> None:
         """The times of one more painted frame."""
