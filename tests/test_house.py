@@ -53,6 +53,8 @@ PURE = (
     *("client/viewer.py", "client/viewing.py"),
     *("client/page/controls.py", "client/page/guard.py", "client/page/tiles.py"),
     *("client/bridge/patience.py", "client/bridge/pieces.py", "client/bridge/timeline.py", "client/bridge/urls.py"),
+    *("client/bridge/rtmp/amf.py", "client/bridge/rtmp/chunks.py", "client/bridge/rtmp/conversation.py"),
+    *("client/bridge/rtmp/errors.py", "client/bridge/rtmp/flv.py"),
 )
 
 # What runs code out of data.

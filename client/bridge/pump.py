@@ -72,14 +72,14 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)
-        reader = Reader(incoming, transport_for(incoming.url, stopping), inbox, stopping)
+        reader = Reader(incoming, transport_for(incoming.url, stopping, inbox.say), inbox, stopping)
         stack.callback(reader.stop, STOP_S)
         output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
         stack.callback(output.close)
         stack.callback(stopping.set)
         pump = Pump(bridge, inbox, output, say)
-        if incoming.url.scheme == "rtmp":
-            say("whoever reaches the rtmp port may publish: application and stream key are not checked")
+        if incoming.url.scheme == "rtmp" and "/" not in incoming.url.path:
+            say("whoever reaches the rtmp port may publish: the address has no stream key, so any is taken")
         say(f"bridging {incoming.url} to {bridge.target}")
         _keep_connected(bridge, pump, reader, stopping, say)
         pump.conclude(reader)

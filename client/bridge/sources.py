@@ -40,13 +40,11 @@ from .urls import Url
 PROBE_BYTES, PROBE_US = 65_536, 1_000_000
 # Containers that may come from a network: nothing that names other files, and no text.
 CONTAINERS = "mpegts,nut,matroska,webm,flv,mov,mp4,avi,ogg"
-# And the container of a stream that has no beginning, where probing may meet it in the middle.
-STREAMED = {"zmq": "mpegts", "udp": "mpegts"}
+# And the container of a stream that has no beginning, where probing may meet it in the middle, or that is known.
+STREAMED = {"zmq": "mpegts", "udp": "mpegts", "rtmp": "flv"}
 
 # FFmpeg's decoders for formats that are pictures alone.
 DECODERS = {"h264": "h264", "mjpeg": "mjpeg"}
-# RTMP: how long FFmpeg may wait for a publisher before it listens anew, and for the next packet of one, seconds.
-RTMP_TIMEOUTS_S = (3600.0, 10.0)
 
 # A film's usual step, where nothing says it, ticks.
 USUAL_STEP = TICKS // 25
@@ -73,11 +71,9 @@ class Incoming:
 
 
 class Reader:
-    """Fills an inbox. `stop` ends the thread, unless FFmpeg or the system holds it: it does not keep the process."""
+    """Fills an inbox. `stop` ends the thread, unless the system holds it: it does not keep the process."""
 
-    def __init__(
-        self, incoming: Incoming, transport: Transport | None, inbox: Inbox, stopping: threading.Event
-    ) -> None:
+    def __init__(self, incoming: Incoming, transport: Transport, inbox: Inbox, stopping: threading.Event) -> None:
         self.damaged = 0  # packets or frames that could not be decoded
         self.streams = 0  # that were opened
         self.described: str | None = None  # the last one, in words
@@ -103,7 +99,7 @@ class Reader:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(within_s)
-        if self._transport is not None and not self._thread.is_alive():
+        if not self._thread.is_alive():
             self._transport.close()
 
     # Senders
@@ -113,7 +109,7 @@ class Reader:
         while not self._stopping.is_set():
             before = self._pictures
             self._one_stream()
-            if self._transport is not None and not self._transport.endless:
+            if not self._transport.endless:
                 break
             if self._pictures > before:
                 failures, self._said = 0, ""  # the next loss is news
@@ -125,20 +121,16 @@ class Reader:
     def _one_stream(self) -> None:
         """Takes what one sender sends, to its end. What is wrong with it is said, once."""
         try:
-            if self._transport is None or self._transport.begin():
+            if self._transport.begin():
                 self._take_stream()
         except MediaError as error:
             self._say(str(error))
         except (EOFError, av.InvalidDataError):
-            self._say(f"{self._name}: what comes in is no {self._incoming.form or 'film'} that can be read")
+            self._say(f"{self._transport.name}: what comes in is no {self._incoming.form or 'film'} that can be read")
         except (OSError, ValueError, av.FFmpegError) as error:
-            self._say(f"{self._name}: {reason(error)}")
+            self._say(f"{self._transport.name}: {reason(error)}")
         finally:
             self._began = None
-
-    @property
-    def _name(self) -> str:
-        return self._transport.name if self._transport else str(self._incoming.url)
 
     def _say(self, sentence: str) -> None:
         """Says something that is not what was said last."""
@@ -181,10 +173,6 @@ class Reader:
     def _opened(self) -> InputContainer:
         url, form = self._incoming.url, self._incoming.form
         probing = {"probesize": str(PROBE_BYTES), "analyzeduration": str(PROBE_US), "fpsprobesize": "0"}
-        if url.scheme == "rtmp":
-            return av.open(url.text, "r", format="flv", options=probing | {"listen": "1"}, timeout=RTMP_TIMEOUTS_S)
-        if self._transport is None:
-            raise MediaError(f"{url} has no transport")
         options = probing | {"format_whitelist": CONTAINERS + ",h264,mjpeg,rawvideo"}
         if form == "rawvideo" and self._incoming.size:
             width, height = self._incoming.size
@@ -193,7 +181,7 @@ class Reader:
         return av.open(_Bytes(self._transport), "r", format=chosen, options=options, metadata_errors="replace")
 
     def _take_container(self, container: InputContainer) -> None:
-        stream = video_stream(container, self._name)
+        stream = video_stream(container, self._transport.name)
         stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
         self._deinterlacer = None
         self._sound_ends.clear()

@@ -1,4 +1,4 @@
-"""Where the bytes of a bridge's input come from: ZeroMQ, TCP, UDP, pipes and files. One owner for each socket.
+"""Where the bytes of a bridge's input come from: ZeroMQ, TCP, UDP, RTMP, pipes and files. One owner for each socket.
 
 A transport lives as long as the bridge; the senders come and go. `begin` waits for one, `read` gives what it sends, and
 nothing at its end. All of them look at `stopping` often enough to end with it.
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -56,11 +57,12 @@ class Transport(Protocol):
         """Lets go of everything."""
 
 
-def transport_for(url: Url, stopping: threading.Event) -> Transport | None:
-    """The transport of a URL; a listener listens when this returns. None: FFmpeg does it. Raises MediaError."""
+def transport_for(url: Url, stopping: threading.Event, say: Callable[[str], None]) -> Transport:
+    """The transport of a URL; a listener listens when this returns. say: told of what is amiss. Raises MediaError."""
     if url.scheme == "rtmp":
-        bound(url, socket.SOCK_STREAM).close()  # whether it can be listened to: FFmpeg would tell later
-        return None
+        from .rtmp.listener import RtmpReader  # which is made of what is here
+
+        return RtmpReader(url, stopping, say)
     if url.scheme == "zmq":
         return ZmqReader(url, stopping)
     if url.scheme == "tcp":

@@ -22,6 +22,9 @@ EXPOSED = (
     "--expose if that is meant"
 )
 
+_KEY = re.compile(r"(rtmps?://[^/]*/[^/]+/).+", re.IGNORECASE | re.DOTALL)
+# Of a stream key and an application: nothing that programs write in different ways, or cut off.
+_RTMP_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@-]*")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 Scheme = Literal["zmq", "tcp", "udp", "rtmp", "file", "standard"]
@@ -35,11 +38,11 @@ class Url:
     scheme: Scheme
     host: str = ""
     port: int = 0
-    path: str = ""  # of a file; of rtmp, application and key
+    path: str = ""  # of a file; of rtmp, application and key: without a slash in it, any key
     listens: bool = False
 
     def __str__(self) -> str:
-        return {"standard": "standard input or output"}.get(self.scheme, self.text)
+        return {"standard": "standard input or output"}.get(self.scheme, without_key(self.text))
 
     @property
     def endpoint(self) -> str:
@@ -62,12 +65,17 @@ def output_url(text: str, *, expose: bool = False) -> Url:
     """Where a bridge writes. expose: a listener may be reached from other machines. Raises MediaError."""
     url = _parsed(text, OUT_URLS)
     if url.scheme == "rtmp":
-        raise MediaError(f"{text}: a bridge does not write to rtmp; it writes to {OUT_URLS}")
+        raise MediaError(f"{url}: a bridge does not write to rtmp; it writes to {OUT_URLS}")
     if url.scheme == "tcp" and not url.listens:
         raise MediaError(f"{text}: readers come to the bridge; write {text}?listen=1")
     if url.scheme == "zmq":
         url = _replaced(url, listens=True)
     return _guarded(url, expose)
+
+
+def without_key(text: str) -> str:
+    """A URL for messages: of rtmp, what comes behind the application is a secret."""
+    return _KEY.sub(r"\1***", text)
 
 
 def _parsed(text: str, forms: str) -> Url:
@@ -88,10 +96,11 @@ def _parsed(text: str, forms: str) -> Url:
         return _address(text, "zmq", inner)
     if name in ("tcp", "udp", "rtmp"):
         return _address(text, name, text)  # type: ignore[arg-type]  # narrowed by the line above
-    raise MediaError(f"{text}: {name}: is not spoken here; an end of a bridge is {forms}")
+    raise MediaError(f"{without_key(text)}: {name}: is not spoken here; an end of a bridge is {forms}")
 
 
 def _address(text: str, scheme: Scheme, address: str) -> Url:
+    text, whole = without_key(text), text
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
@@ -104,7 +113,10 @@ def _address(text: str, scheme: Scheme, address: str) -> Url:
         raise MediaError(f"{text}: names and passwords are not checked, so leave them out")
     if scheme != "rtmp" and parts.path not in ("", "/"):
         raise MediaError(f"{text}: nothing may follow the port but ?listen=1")
-    return Url(text, scheme, host, port, parts.path.lstrip("/"), listens=_listens(text, parts.query))
+    listens = _listens(text, parts.query)
+    if scheme == "rtmp" and (parts.fragment or not _RTMP_PATH.fullmatch(parts.path)):
+        raise MediaError(f"{text}: an application and a stream key are letters, digits and -._~!$&'()*+,;=:@")
+    return Url(whole, scheme, host, port, parts.path.strip("/"), listens=listens)
 
 
 def _listens(text: str, query: str) -> bool:
@@ -121,7 +133,7 @@ def _replaced(url: Url, *, listens: bool) -> Url:
 def _guarded(url: Url, expose: bool) -> Url:
     """The URL. Raises MediaError for a listener that others can reach."""
     if url.listens and not expose and not is_loopback(url.host):
-        raise MediaError(EXPOSED.format(url=url.text, host=url.host))
+        raise MediaError(EXPOSED.format(url=url, host=url.host))
     return url
 
 
