@@ -72,7 +72,7 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)
-        reader = Reader(incoming, transport_for(incoming.url, stopping, inbox.say), inbox, stopping)
+        reader = Reader(incoming, transport_for(incoming.url, stopping, say=inbox.say), inbox, stopping)
         stack.callback(reader.stop, STOP_S)
         output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
         stack.callback(output.close)

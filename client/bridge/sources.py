@@ -71,9 +71,11 @@ class Incoming:
 
 
 class Reader:
-    """Fills an inbox. `stop` ends the thread, unless the system holds it: it does not keep the process."""
+    """Fills an inbox. `stop` ends the thread, unless FFmpeg or the system holds it: it does not keep the process."""
 
-    def __init__(self, incoming: Incoming, transport: Transport, inbox: Inbox, stopping: threading.Event) -> None:
+    def __init__(
+        self, incoming: Incoming, transport: Transport | None, inbox: Inbox, stopping: threading.Event
+    ) -> None:
         self.damaged = 0  # packets or frames that could not be decoded
         self.streams = 0  # that were opened
         self.described: str | None = None  # the last one, in words
@@ -99,7 +101,7 @@ class Reader:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(within_s)
-        if not self._thread.is_alive():
+        if self._transport is not None and not self._thread.is_alive():
             self._transport.close()
 
     # Senders
@@ -109,7 +111,7 @@ class Reader:
         while not self._stopping.is_set():
             before = self._pictures
             self._one_stream()
-            if not self._transport.endless:
+            if self._transport is not None and not self._transport.endless:
                 break
             if self._pictures > before:
                 failures, self._said = 0, ""  # the next loss is news
@@ -121,16 +123,20 @@ class Reader:
     def _one_stream(self) -> None:
         """Takes what one sender sends, to its end. What is wrong with it is said, once."""
         try:
-            if self._transport.begin():
+            if self._transport is None or self._transport.begin():
                 self._take_stream()
         except MediaError as error:
             self._say(str(error))
         except (EOFError, av.InvalidDataError):
-            self._say(f"{self._transport.name}: what comes in is no {self._incoming.form or 'film'} that can be read")
+            self._say(f"{self._name}: what comes in is no {self._incoming.form or 'film'} that can be read")
         except (OSError, ValueError, av.FFmpegError) as error:
-            self._say(f"{self._transport.name}: {reason(error)}")
+            self._say(f"{self._name}: {reason(error)}")
         finally:
             self._began = None
+
+    @property
+    def _name(self) -> str:
+        return self._transport.name if self._transport else str(self._incoming.url)
 
     def _say(self, sentence: str) -> None:
         """Says something that is not what was said last."""
@@ -173,6 +179,8 @@ class Reader:
     def _opened(self) -> InputContainer:
         url, form = self._incoming.url, self._incoming.form
         probing = {"probesize": str(PROBE_BYTES), "analyzeduration": str(PROBE_US), "fpsprobesize": "0"}
+        if self._transport is None:
+            raise MediaError(f"{url} has no transport")
         options = probing | {"format_whitelist": CONTAINERS + ",h264,mjpeg,rawvideo"}
         if form == "rawvideo" and self._incoming.size:
             width, height = self._incoming.size
@@ -181,7 +189,7 @@ class Reader:
         return av.open(_Bytes(self._transport), "r", format=chosen, options=options, metadata_errors="replace")
 
     def _take_container(self, container: InputContainer) -> None:
-        stream = video_stream(container, self._transport.name)
+        stream = video_stream(container, self._name)
         stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
         self._deinterlacer = None
         self._sound_ends.clear()

@@ -57,8 +57,11 @@ class Transport(Protocol):
         """Lets go of everything."""
 
 
-def transport_for(url: Url, stopping: threading.Event, say: Callable[[str], None]) -> Transport:
-    """The transport of a URL; a listener listens when this returns. say: told of what is amiss. Raises MediaError."""
+def transport_for(url: Url, stopping: threading.Event, say: Callable[[str], None]) -> Transport | None:
+    """The transport of a URL; a listener listens when this returns. None: FFmpeg does it. Raises MediaError.
+
+    say: told of who is turned away.
+    """
     if url.scheme == "rtmp":
         from .rtmp.listener import RtmpReader  # which is made of what is here
 

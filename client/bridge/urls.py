@@ -22,9 +22,9 @@ EXPOSED = (
     "--expose if that is meant"
 )
 
-_KEY = re.compile(r"(rtmps?://[^/]*/[^/]+/).+", re.IGNORECASE | re.DOTALL)
-# Of a stream key and an application: nothing that programs write in different ways, or cut off.
-_RTMP_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@-]*")
+_KEY = re.compile(r"(rtmps?://[^/]*/[^/]*/).+", re.IGNORECASE | re.DOTALL)
+# Of an application and a stream key: nothing that programs write in different ways, or cut off.
+_RTMP_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 Scheme = Literal["zmq", "tcp", "udp", "rtmp", "file", "standard"]
@@ -34,15 +34,15 @@ Scheme = Literal["zmq", "tcp", "udp", "rtmp", "file", "standard"]
 class Url:
     """An end of a bridge. `listens`: we bind there; else we connect, or send."""
 
-    text: str
+    text: str  # without a stream key
     scheme: Scheme
     host: str = ""
     port: int = 0
-    path: str = ""  # of a file; of rtmp, application and key: without a slash in it, any key
+    path: str = ""  # of a file; of rtmp, application and key: with no slash in it, any key
     listens: bool = False
 
     def __str__(self) -> str:
-        return {"standard": "standard input or output"}.get(self.scheme, without_key(self.text))
+        return {"standard": "standard input or output"}.get(self.scheme, self.text)
 
     @property
     def endpoint(self) -> str:
@@ -100,7 +100,7 @@ def _parsed(text: str, forms: str) -> Url:
 
 
 def _address(text: str, scheme: Scheme, address: str) -> Url:
-    text, whole = without_key(text), text
+    text = without_key(text)
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
@@ -113,10 +113,9 @@ def _address(text: str, scheme: Scheme, address: str) -> Url:
         raise MediaError(f"{text}: names and passwords are not checked, so leave them out")
     if scheme != "rtmp" and parts.path not in ("", "/"):
         raise MediaError(f"{text}: nothing may follow the port but ?listen=1")
-    listens = _listens(text, parts.query)
     if scheme == "rtmp" and (parts.fragment or not _RTMP_PATH.fullmatch(parts.path)):
         raise MediaError(f"{text}: an application and a stream key are letters, digits and -._~!$&'()*+,;=:@")
-    return Url(whole, scheme, host, port, parts.path.strip("/"), listens=listens)
+    return Url(text, scheme, host, port, parts.path.strip("/"), listens=_listens(text, parts.query))
 
 
 def _listens(text: str, query: str) -> bool:
@@ -133,7 +132,7 @@ def _replaced(url: Url, *, listens: bool) -> Url:
 def _guarded(url: Url, expose: bool) -> Url:
     """The URL. Raises MediaError for a listener that others can reach."""
     if url.listens and not expose and not is_loopback(url.host):
-        raise MediaError(EXPOSED.format(url=url, host=url.host))
+        raise MediaError(EXPOSED.format(url=url.text, host=url.host))
     return url
 
 

@@ -83,3 +83,37 @@ def test_what_is_no_output(text: str, complaint: str) -> None:
 def test_a_listener_may_be_exposed_if_that_is_said() -> None:
     assert input_url("udp://0.0.0.0:9000", expose=True).listens
     assert output_url("zmq:tcp://0.0.0.0:9000", expose=True).listens
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "shown"),
+    [
+        ("rtmp://127.0.0.1:1935/live/s3cret", "live/s3cret", "rtmp://127.0.0.1:1935/live/***"),
+        ("rtmp://127.0.0.1/live/room/s3cret/?listen=1", "live/room/s3cret", "rtmp://127.0.0.1/live/***"),
+        ("rtmp://127.0.0.1/live/", "live", "rtmp://127.0.0.1/live/"),
+        ("rtmp://127.0.0.1", "", "rtmp://127.0.0.1"),
+    ],
+)
+def test_a_stream_key_is_not_shown(text: str, path: str, shown: str) -> None:
+    url = input_url(text)
+    assert (url.path, str(url)) == (path, shown)
+    assert "s3cret" not in repr(url).replace(repr(path), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("rtmp://127.0.0.1/live/s3cret key", "are letters, digits"),
+        ("rtmp://127.0.0.1//s3cret", "are letters, digits"),
+        ("rtmp://127.0.0.1/live/s3cret#key", "are letters, digits"),
+        ("rtmp://127.0.0.1/live/s3cret%20", "are letters, digits"),
+        ("rtmp://127.0.0.1/live/s3cret?token=s3cret", "the only option"),
+        ("rtmp://127.0.0.1:99999/live/s3cret", "a port is"),
+        ("rtmp://0.0.0.0/live/s3cret", "--expose"),
+        ("rtmps://127.0.0.1/live/s3cret", "rtmps: is not spoken here"),
+    ],
+)
+def test_a_stream_key_is_not_in_a_complaint(text: str, complaint: str) -> None:
+    with pytest.raises(MediaError, match=complaint) as caught:
+        input_url(text)
+    assert "s3cret" not in str(caught.value)
