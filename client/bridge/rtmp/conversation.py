@@ -9,7 +9,7 @@ from enum import Enum, auto
 from .amf import Value, Written, values, written
 from .chunks import WRAP, ChunkReader, Kind, Message, chunked
 from .errors import Unintelligible
-from .flv import PICTURE, SOUND, header, tag
+from .flv import HEADER, tag
 
 VERSION = 3  # of RTMP, the first byte of both sides
 GREETING = 1536  # the length of what follows it, and of what answers that, bytes
@@ -33,9 +33,8 @@ CONTROL, COMMANDS, STREAM = 2, 3, 1
 # Of user control messages.
 STREAM_BEGIN, PING_REQUEST, PING_RESPONSE = 0, 6, 7
 
-SET_DATA = "@setDataFrame"
-# What says in a stream's description that there is such a thing.
-TELLS_SOUND, TELLS_PICTURE = ("audiocodecid",), ("videocodecid", "width")
+# What goes before a description of the film that the server is to keep.
+KEEP = written(["@setDataFrame"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,6 @@ class Conversation:
         self._greeting = bytearray()
         self._chunks = ChunkReader(LONGEST_COMMAND)
         self._app = ""
-        self._holds = SOUND | PICTURE  # what the film is said to hold
         self._begun = False  # the film has its header
         self._received = self._acknowledged = 0
         self._window = WINDOW
@@ -108,7 +106,7 @@ class Conversation:
         """Lets who has asked publish."""
         self._state = _State.PUBLISHING
         self._chunks.limit = LONGEST_MESSAGE
-        self._holds, self._begun = SOUND | PICTURE, False
+        self._begun = False
         self._control(Kind.USER_CONTROL, struct.pack(">HI", STREAM_BEGIN, STREAM))
         self._status("status", "NetStream.Publish.Start", "Publishing.")
 
@@ -170,21 +168,19 @@ class Conversation:
             self._control(Kind.USER_CONTROL, struct.pack(">H", PING_RESPONSE) + data[2:])
 
     def _describe(self, message: Message) -> Iterator[Event]:
-        """What a publisher says of its stream is a part of the film, without the word that it is to be kept."""
-        data = message.data.removeprefix(written([SET_DATA]))
+        """What a publisher says of its film is a part of that."""
+        data = message.data.removeprefix(KEEP)
         try:
-            said = values(data, most=2)
+            said = values(data, most=1)
         except Unintelligible:
             return  # the film can be read without it
-        if said[:1] == ["onMetaData"]:
-            if isinstance(said[-1], dict):
-                self._holds = _holds(said[-1])
+        if said == ["onMetaData"]:
             yield Media(self._headed() + tag(Kind.DATA, message.at_ms, data))
 
     def _headed(self) -> bytes:
         """The film's header, the first time."""
         begun, self._begun = self._begun, True
-        return b"" if begun else header(self._holds)
+        return b"" if begun else HEADER
 
     # Commands
 
@@ -287,10 +283,3 @@ def _complain(first: bytes) -> None:
     if first.startswith(HTTP):
         raise Unintelligible("asked for a web page: this is a port for RTMP")
     raise Unintelligible("sent no RTMP")
-
-
-def _holds(said: Mapping[str, Value]) -> int:
-    """What a description says that there is, as flags of FLV; all, where it says nothing."""
-    sound = SOUND * any(name in said for name in TELLS_SOUND)
-    picture = PICTURE * any(name in said for name in TELLS_PICTURE)
-    return sound | picture or SOUND | PICTURE

@@ -2,12 +2,8 @@
 
 import struct
 
-SOUND, PICTURE = 4, 1  # what a file is said to hold, as flags
-
-
-def header(flags: int) -> bytes:
-    """The beginning of a file."""
-    return b"FLV" + struct.pack(">BBII", 1, flags, 9, 0)
+# The beginning of a file that may have sound and picture. FFmpeg looks itself which of them come.
+HEADER = b"FLV" + struct.pack(">BBII", 1, 4 | 1, 9, 0)
 
 
 def tag(kind: int, at_ms: int, data: bytes) -> bytes:
