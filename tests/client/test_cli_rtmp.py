@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,27 @@ def test_without_a_key_it_is_said_that_any_is_taken(programs: Programs) -> None:
     programs.sender(f"rtmp://127.0.0.1:{port}/live/whatever", *FLV)
     assert moving(programs.reader(target, *EAGER).pictures(5))
     assert "no stream key, so any is taken" in bridge.stop()[1]
+
+
+@pytest.mark.slow
+def test_a_publisher_that_hangs_gives_way(programs: Programs) -> None:
+    _, source, target = ends()
+    bridge = programs.standing(source, f"{target}?listen=1")
+    first = programs.sender(source, *FLV)
+    reader = programs.reader(target, *EAGER)
+    assert moving(reader.pictures(10))
+    first.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + COMES_WITHIN_S
+    while "gives way to another one" not in bridge.said:
+        assert time.monotonic() < deadline, bridge.said
+        second = programs.sender(source, *FLV, size="320x176")
+        while second.poll() is None and "gives way" not in bridge.said:  # it is refused while the first one may send
+            time.sleep(0.1)
+    bridge.says("the input is 320x176 from here on")
+    assert moving(reader.pictures(20)[-10:])
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(COMES_WITHIN_S) != 0  # it has lost its connection
+    code, said = bridge.stop()
+    assert code == 0
+    assert said.count("wanted to publish while another one does") == 1
+    assert "Traceback" not in said

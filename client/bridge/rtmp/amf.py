@@ -88,7 +88,7 @@ class _Reader:
         elif kind == TYPED_OBJECT:
             self._text(">H")
         elif kind != OBJECT:
-            raise Unintelligible(f"sent a value of AMF0's type {kind}, which is not read here")
+            raise Unintelligible("sent a value of a type that is not read here")
         return self._items(depth)
 
     def _items(self, depth: int) -> dict[str, Value]:

@@ -186,7 +186,7 @@ class ChunkReader:
     def _begin_message(self, stream: _Stream, *, absolute: bool) -> None:
         stream.at_ms = stream.step if absolute else (stream.at_ms + stream.step) % WRAP
         if self._announced + stream.length > self.limit:
-            raise Unintelligible(f"announced a message of {stream.length} bytes, where {self.limit} are allowed")
+            raise Unintelligible(f"announced a message of more than the {self.limit} bytes that are allowed")
         self._announced += stream.length
         stream.midway = True
 

@@ -90,6 +90,8 @@ class Conversation:
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """What comes of these bytes. Raises Unintelligible, which ends the connection."""
+        if self._state is _State.OVER:
+            return
         self._received += len(data)
         if self._state is _State.GREETING:
             self._greeting += data
@@ -158,7 +160,7 @@ class Conversation:
             raise Unintelligible("sent no RTMP: a number is cut off")
         if kind == Kind.CHUNK_SIZE:
             if not 0 < number < 2**31:
-                raise Unintelligible(f"sent no RTMP: chunks of {number} bytes")
+                raise Unintelligible("sent no RTMP: chunks of no length")
             self._chunks.chunk = number
         elif kind == Kind.ABORT:
             self._chunks.abort(number)
