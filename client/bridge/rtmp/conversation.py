@@ -69,7 +69,7 @@ class _State(Enum):
     CONNECTING = auto()
     CONNECTED = auto()
     PUBLISHING = auto()
-    OVER = auto()  # turned away; whatever comes is not read
+    OVER = auto()  # whatever comes is not read
 
 
 class Conversation:
@@ -90,7 +90,7 @@ class Conversation:
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """What comes of these bytes. Raises Unintelligible, which ends the connection."""
-        if self._state is _State.OVER:
+        if self.over:
             return
         self._received += len(data)
         if self._state is _State.GREETING:
@@ -98,11 +98,16 @@ class Conversation:
             data = self._greeted()
         for message in self._chunks.receive(data):
             yield from self._took(message)
-            if self._state is _State.OVER:
+            if self.over:
                 return
         if self._received - self._acknowledged >= self._window:
             self._acknowledged = self._received
             self._control(Kind.ACKNOWLEDGEMENT, struct.pack(">I", self._received % WRAP))
+
+    @property
+    def over(self) -> bool:
+        """Whether somebody was turned away: the connection is to be closed when `outgoing` is sent."""
+        return self._state is _State.OVER
 
     def accept(self) -> None:
         """Lets who has asked publish."""
@@ -113,7 +118,7 @@ class Conversation:
         self._status("status", "NetStream.Publish.Start", "Publishing.")
 
     def refuse(self, sentence: str) -> None:
-        """Tells who has asked why not. The connection is to be closed when `outgoing` is sent."""
+        """Tells who has asked why not."""
         self._status("error", "NetStream.Publish.BadName", sentence)
         self._state = _State.OVER
 

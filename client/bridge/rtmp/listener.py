@@ -77,7 +77,6 @@ class _Peer:
         self.heard_s = now_s
         self.received = 0
         self.film: Film | None = None
-        self.refused = False
         self.published = False
 
 
@@ -180,7 +179,7 @@ class RtmpReader:
             return
         peer.heard_s = time.monotonic()
         peer.received += len(data)
-        if peer.refused:
+        if peer.talk.over:
             return  # until it has read why, and closes
         try:
             for event in peer.talk.receive(data):
@@ -204,13 +203,13 @@ class RtmpReader:
         if len(out) > MOST_UNREAD:
             self._tell(f"somebody at {peer.host} does not read what it is answered")
             self._hang_up(peer)
-        elif peer.refused:
+        elif peer.talk.over:
             with contextlib.suppress(OSError):
                 peer.connection.shutdown(socket.SHUT_WR)
 
     def _give_up(self, peer: _Peer) -> None:
         """Closes the connection of somebody whose time is over."""
-        if not peer.refused and not peer.published:
+        if not peer.talk.over and not peer.published:
             what = "asked for nothing" if peer.received else "sent nothing"
             self._tell(f"somebody at {peer.host} connected and {what} for {ASKS_WITHIN_S:g} s")
         self._hang_up(peer)
@@ -224,8 +223,7 @@ class RtmpReader:
         elif isinstance(event, Asked):
             self._decide(peer)
         elif isinstance(event, Refused):
-            self._tell(f"somebody at {peer.host} {event.why}")
-            self._refused(peer)
+            self._turn_away(peer, event.why)
         elif isinstance(event, Ended):
             self._end_film(peer)
             peer.ends_s = time.monotonic() + ASKS_WITHIN_S
@@ -235,9 +233,8 @@ class RtmpReader:
         other = self._publisher
         silent_s = time.monotonic() - other.heard_s if other else 0.0
         if other is not None and silent_s < SILENT_S:
-            self._tell(f"somebody at {peer.host} wanted to publish while another one does")
             peer.talk.refuse(TAKEN)
-            self._refused(peer)
+            self._turn_away(peer, "wanted to publish while another one does")
             return
         if other is not None:
             self._tell(f"the publisher was silent for {silent_s:.0f} s, and gives way to another one")
@@ -247,8 +244,8 @@ class RtmpReader:
         peer.published = True
         self._publisher = peer
 
-    def _refused(self, peer: _Peer) -> None:
-        peer.refused = True
+    def _turn_away(self, peer: _Peer, why: str) -> None:
+        self._tell(f"somebody at {peer.host} {why}")
         peer.ends_s = time.monotonic() + READS_WITHIN_S
 
     def _end_film(self, peer: _Peer) -> None:
