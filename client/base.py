@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from ..proto.brief import Brief, explain
 from ..proto.errors import Code, InvalidMessage
+from ..proto.limits import MAX_NAME
 from ..proto.messages import MapName, Notice, Open, Opened, Pacing, Result, Source, Totals, ViewName
-from .connection import Connection, Steps
+from .connection import CLIENT, Connection, Steps
 from .conversation import Conversation, Drop, PaintedFrame
 from .errors import DaemonGone, raised_for
 from .images import (
@@ -282,6 +283,7 @@ class ClientBase(Generic[S, V]):
         linger_s: float | None = None,
         max_pixels: int | None = None,
         maps: Sequence[MapName] = (),
+        name: str = "",
         **brief: Any,
     ) -> S:
         """A session with this Brief. Without a source, that of the first frame: bgr24, time in milliseconds.
@@ -289,7 +291,7 @@ class ClientBase(Generic[S, V]):
         pacing: `every` paints each frame, in order; `live` answers in time, and drops what would be late. rate: frames
         a second that will be pushed; a live session is admitted by it. max_delay_ms: of live, from arrival to sending;
         None: the protocol's default. linger_s: how long the session waits for this client, should it be gone; None: the
-        daemon's setting.
+        daemon's setting. name: what the session is for, as `status` and those who watch show it.
 
         Raises InvalidMessage for a field of the Brief that is unknown or out of its range.
         """
@@ -302,6 +304,7 @@ class ClientBase(Generic[S, V]):
             "linger_s": linger_s,
             "max_pixels": max_pixels,
             "maps": tuple(maps),
+            "client": f"{name}, {CLIENT}"[:MAX_NAME] if name else CLIENT,
         }
         made: S = self._session_class(self, Wishes(source, result, rate, rest))
         return made

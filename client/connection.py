@@ -186,7 +186,7 @@ class Connection:
     def begin(self, opening: dict[str, Any]) -> Steps[Conversation]:
         """A session that is open. Raises RefusedError, with what is allowed, or InvalidMessage."""
         try:
-            message = Open(session=self._numbers, client=CLIENT, **opening)
+            message = Open(session=self._numbers, **opening)
         except ValidationError as error:
             raise InvalidMessage(explain(error, "session")) from None
         self._numbers += 1

@@ -65,6 +65,7 @@ def _session(client: AsyncClient, said: OpenSource) -> AsyncSession:
         painter=said.painter,
         flow=said.flow,
         pacing="live",
+        name=said.name,
         **said.brief,
     )
 
