@@ -7,7 +7,7 @@ import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,6 +21,12 @@ from .film.formats import CODECS
 from .flags import add_brief_flags, brief_changes
 from .painting import Client
 from .run import Figures, Job, convert
+from .tether import end_with_stdin
+
+if TYPE_CHECKING:
+    from .bridge.pump import Bridge
+    from .bridge.sources import Incoming
+    from .page.run import Options
 
 # As shells know them: an error, and 128 + SIGINT.
 FAILED, INTERRUPTED = 1, 130
@@ -36,8 +42,10 @@ console = Console(stderr=True, highlight=False)
 def main() -> None:
     """Runs the command. Exits with 0, 1 for what could not be done, 2 for a wrong use, 130 for Ctrl-C."""
     arguments = _parser().parse_args()
+    if arguments.until_stdin_closes:
+        end_with_stdin()
     try:
-        arguments.command(arguments)
+        (arguments.check if arguments.dry_run else arguments.command)(arguments)
     except WarpaintError as error:
         console.print(f"warpaint: {error}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(FAILED) from None
@@ -46,11 +54,25 @@ def main() -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Guesses no flag from its beginning: what a settings file holds is to mean the same with the next version."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(allow_abbrev=False, **words)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="warpaint", description="Paints films: keyframes are painted, the rest is warped along the flow."
     )
     parser.add_argument("--version", action="version", version=f"warpaint {__version__}")
+    parser.add_argument("--dry-run", action="store_true", help="look whether the command line is right, and do nothing")
+    parser.add_argument(
+        "--until-stdin-closes",
+        action="store_true",
+        help="end, as on SIGTERM, when standard input closes: for a program that starts this one",
+    )
+    parser.set_defaults(check=lambda _: None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="paint a film, or a folder of pictures, into another"))
     _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
@@ -99,19 +121,29 @@ def _add_bridge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixels", default="yuv420p", choices=RAW_PIXELS, help="of rawvideo that comes in [yuv420p]")
     parser.add_argument("--rate", type=_rate, help="pictures a second that come in [not known]")
     parser.add_argument("--out-format", choices=FORMS, help="[mpegts; nut for paths and standard output]")
-    parser.add_argument("--expose", action="store_true", help="listen where others can reach it; nobody is asked")
+    parser.add_argument(
+        "--expose",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="listen where others can reach it; nobody is asked",
+    )
     parser.add_argument(
         "--max-delay-ms", type=float, metavar="MS", help="how long a picture may wait to be begun [100]"
     )
     parser.add_argument("--crf", type=int, help="of h264 that goes out: lower is better and larger [18]")
     _add_session(parser)
-    parser.set_defaults(command=_bridge)
+    parser.set_defaults(command=_bridge, check=_bridge_of)
 
 
 def _add_page(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at [127.0.0.1]")
     parser.add_argument("--port", type=int, default=7700, help="and the port; 0: any that is free [7700]")
-    parser.add_argument("--expose", action="store_true", help="listen where others can reach it; they need a token")
+    parser.add_argument(
+        "--expose",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="listen where others can reach it; they need a token",
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
@@ -122,7 +154,7 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the token to ask for [one is made]")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
-    parser.set_defaults(command=_page)
+    parser.set_defaults(command=_page, check=_page_of)
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
@@ -177,27 +209,13 @@ def _pipe(arguments: argparse.Namespace) -> None:
 def _bridge(arguments: argparse.Namespace) -> None:
     """Bridges until SIGTERM or Ctrl-C, which are its usual end. A second one ends it at once."""
     from .bridge.probe import probe
-    from .bridge.pump import Bridge, run
-    from .bridge.sources import Incoming
-    from .bridge.urls import input_url, output_url
+    from .bridge.pump import run
 
-    url = input_url(arguments.source, expose=arguments.expose)
-    incoming = Incoming(url, arguments.in_format, arguments.size, arguments.pixels, arguments.rate)
-    stopping = threading.Event()
     if arguments.probe:
-        Console(highlight=False).print(probe(incoming), markup=False, soft_wrap=True)
+        Console(highlight=False).print(probe(_incoming_of(arguments)), markup=False, soft_wrap=True)
         return
-    if arguments.target is None:
-        raise MediaError("a bridge leads from IN to OUT; without OUT there is only --probe")
-    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf")
-    given = {name: getattr(arguments, name) for name in names}
-    bridge = Bridge(
-        incoming=incoming,
-        target=output_url(arguments.target, expose=arguments.expose),
-        form=arguments.out_format,
-        brief=brief_changes(arguments),
-        **given,
-    )
+    bridge = _bridge_of(arguments)
+    stopping = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: _stop(stopping))
     tally = run(bridge, say=_say, stopping=stopping)
@@ -210,18 +228,51 @@ def _page(arguments: argparse.Namespace) -> None:
     import webbrowser
 
     from .local_daemon import address_of
-    from .page.run import Options, run
+    from .page.run import run
 
-    options = Options(
+    options = _page_of(arguments)
+    with address_of(arguments.daemon, say=_say) as daemon:
+        opened = webbrowser.open if arguments.open else None
+        run(dataclasses.replace(options, daemon=daemon), say=_say, opened=opened)
+
+
+def _page_of(arguments: argparse.Namespace) -> "Options":
+    """How the page is to be served. Raises MediaError for what must not be."""
+    from .page.run import Options
+
+    return Options(
         host=arguments.host,
         port=arguments.port,
         expose=arguments.expose,
         names=tuple(arguments.allow_host),
         token_file=arguments.token_file,
     ).checked()
-    with address_of(arguments.daemon, say=_say) as daemon:
-        opened = webbrowser.open if arguments.open else None
-        run(dataclasses.replace(options, daemon=daemon), say=_say, opened=opened)
+
+
+def _bridge_of(arguments: argparse.Namespace) -> "Bridge":
+    """What is to be bridged, and how. Raises WarpaintError for what cannot be, as far as that is known unopened."""
+    from .bridge.pump import Bridge
+    from .bridge.urls import output_url
+
+    incoming = _incoming_of(arguments)
+    if arguments.target is None:
+        raise MediaError("a bridge leads from IN to OUT; without OUT there is only --probe")
+    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf")
+    return Bridge(
+        incoming=incoming,
+        target=output_url(arguments.target, expose=arguments.expose),
+        form=arguments.out_format,
+        brief=brief_changes(arguments),
+        **{name: getattr(arguments, name) for name in names},
+    ).checked()
+
+
+def _incoming_of(arguments: argparse.Namespace) -> "Incoming":
+    from .bridge.sources import Incoming
+    from .bridge.urls import input_url
+
+    url = input_url(arguments.source, expose=arguments.expose)
+    return Incoming(url, arguments.in_format, arguments.size, arguments.pixels, arguments.rate)
 
 
 def _stop(stopping: threading.Event) -> None:

@@ -17,6 +17,7 @@ from ..proto.brief import explain
 from ..proto.errors import RefusedError
 from .config import Settings, default_file, load_settings, parser, service_manager
 from .cores import available, budget, limit_threads
+from .dry_run import troubles
 from .engine_room import EngineRoom
 from .gateway import Gateway
 from .health import Health
@@ -24,6 +25,7 @@ from .isolation import STDERR, start_painters, wait_for
 from .logs import fill_standard_descriptors, log_to_stderr
 from .notify import Notifier
 from .store import Store
+from .supervisor import Supervisor
 from .trial import introduce
 
 if TYPE_CHECKING:
@@ -79,25 +81,32 @@ def _serve(settings: Settings) -> None:
     notifier = service_manager()
     with ExitStack() as held:
         try:
-            gateway = _started(settings, held, notifier)
+            if wrong := troubles(settings.programs):
+                _exit(MISUSED, "; ".join(f"{program}: {trouble}" for program, trouble in wrong.items()))
+            supervisor = Supervisor(settings.programs)
+            held.callback(supervisor.close)
+            gateway = _started(settings, held, notifier, supervisor)
         except (RefusedError, OSError) as error:
             notifier.say(f"STATUS={error}", "ERRNO=1")
             _exit(FAILED, str(error))
-        gateway.run(lambda: _announce(gateway.addresses, notifier))
+        gateway.run(lambda: _announce(gateway.addresses, notifier, supervisor))
     log.info("ended")
 
 
-def _announce(addresses: Sequence[str], notifier: Notifier) -> None:
+def _announce(addresses: Sequence[str], notifier: Notifier, supervisor: Supervisor) -> None:
     for address in addresses:
         sys.stdout.write(f"warpaintd listens on {address}\n")
     sys.stdout.flush()
     notifier.say("READY=1", f"STATUS=listening on {', '.join(addresses)}")
+    supervisor.start(addresses)
 
 
-def _started(settings: Settings, held: ExitStack, notifier: Notifier) -> Gateway:
+def _started(settings: Settings, held: ExitStack, notifier: Notifier, supervisor: Supervisor) -> Gateway:
     """The daemon, ready to run; `held` ends what it was made of. The painters' processes load beside the flows."""
     health = Health(settings.stalled_s)
     collected = _watched(settings, held, health)
+    if collected is not None:
+        collected.children = supervisor.children
     notifier.say("STATUS=loading the engines")
     cores = budget(available(), flow_threads=settings.flow_threads, painter_threads=settings.painter_threads)
     isolated = settings.isolation == "process"
@@ -117,7 +126,7 @@ def _started(settings: Settings, held: ExitStack, notifier: Notifier) -> Gateway
     if settings.state_dir is not None:
         store = Store(settings.state_dir)
         held.callback(store.close, settings.drain_s)
-    gateway = Gateway(settings, room, store, health, notifier)
+    gateway = Gateway(settings, room, store, health, notifier, supervisor.part)
     gateway.bind()
     if collected is not None:
         collected.source, collected.room = gateway, room

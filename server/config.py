@@ -8,7 +8,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 from pydantic import Field, field_validator
@@ -23,6 +23,7 @@ from pydantic_settings import (
 from ..engines.settings import EngineSettings, listed
 from ..proto.address import default_address, is_local
 from ..proto.limits import MAX_LINGER_S, MAX_PICTURE_PIXELS, MAX_WINDOW
+from . import tables
 from .notify import Notifier
 
 # Flags that a list has besides: who holds one painter writes `--painter`, as one does to choose it.
@@ -178,10 +179,47 @@ class _DaemonSettings(BaseSettings):
         return address
 
 
-class Settings(EngineSettings, _DaemonSettings):
-    """Everything about the daemon that can be set. Names are the same in the file, the environment and as flags."""
+class _Flags(EngineSettings, _DaemonSettings):
+    """What can be set everywhere. Names are the same in the file, the environment and as flags."""
 
     model_config = _CONFIG
+
+
+class Settings(_Flags):
+    """Everything about the daemon that can be set; what is set here besides is tables of the file."""
+
+    model_config = _CONFIG
+
+    bridge: tuple[dict[str, Any], ...] | None = Field(
+        None,
+        description="Bridges that the daemon starts when it listens, and starts again when they end: tables [[bridge]] "
+        "of the file, each with in, out, perhaps a name, and any flag of `warpaint bridge`.",
+    )
+    page: dict[str, Any] | None = Field(
+        None,
+        description="The page that the daemon starts and watches over in the same way: a table [page] of the file, "
+        "with any flag of `warpaint page`.",
+    )
+
+    @field_validator("bridge", mode="before")
+    @classmethod
+    def _bridges_that_can_be(cls, given: object) -> object:
+        if given is not None:
+            tables.bridges(given)
+        return given
+
+    @field_validator("page", mode="before")
+    @classmethod
+    def _page_that_can_be(cls, given: object) -> object:
+        if given is not None:
+            tables.page(given)
+        return given
+
+    @property
+    def programs(self) -> tuple[tables.Program, ...]:
+        """The clients that the daemon is to run."""
+        page = () if self.page is None else (tables.page(self.page),)
+        return (*tables.bridges(self.bridge or ()), *page)
 
     @property
     def engines(self) -> EngineSettings:
@@ -207,7 +245,7 @@ def load_settings(arguments: Sequence[str], own: argparse.ArgumentParser) -> Set
     Raises ValidationError, SettingsError, OSError, or ValueError for a file that is not TOML.
     """
     flags = CliSettingsSource[argparse.ArgumentParser](
-        Settings, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True, cli_shortcuts=OTHER_FLAGS
+        _Flags, root_parser=own, cli_kebab_case=True, cli_implicit_flags=True, cli_shortcuts=OTHER_FLAGS
     )
     path = own.parse_args(arguments).config
     if path is not None and not Path(path).is_file():

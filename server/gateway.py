@@ -101,7 +101,8 @@ class Peer:
 class Gateway:
     """Owner of the sockets. `run` serves until SIGTERM or SIGINT, finishes what is in hand, and returns.
 
-    health: told of each turn of the loops, and of what they are at. notifier: tells the service manager.
+    health: told of each turn of the loops, and of what they are at. notifier: tells the service manager. part: calls
+    what it is given when those have ended who are to end before it, by any thread; until then all goes on.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Gateway:
         store: Store | None = None,
         health: Health | None = None,
         notifier: Notifier | None = None,
+        part: Callable[[Callable[[], None]], None] = lambda then: then(),
     ) -> None:
         self._settings = settings
         self._context = zmq.Context()
@@ -126,6 +128,7 @@ class Gateway:
         self._probed = time.monotonic()
         self._health = health or Health(settings.stalled_s)
         self._notifier = notifier or Notifier()
+        self._part = part
         self._driver = Driver(settings, room, self._take_reply, self._wake, store, self._health.driver)
 
     @property
@@ -530,9 +533,13 @@ class Gateway:
 
     def _stop(self, why: str) -> None:
         log.info("%s: finishing the frames in hand", why)
-        self._stopping = True
         self._health.phase = "draining"
         self._notifier.say("STOPPING=1", "STATUS=finishing the frames in hand")
+        self._part(self._drain)
+
+    def _drain(self) -> None:
+        """Takes no more frames. Called by any thread, and perhaps again."""
+        self._stopping = True
         self._driver.put(Stop())
 
     @contextmanager

@@ -5,7 +5,8 @@ docs/operations.md has a table of the names.
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import psutil
@@ -24,6 +25,7 @@ from ..proto.messages import Pacing
 from .engine_room import EngineRoom, memory_of
 from .health import Health
 from .isolation import IsolatedPainter
+from .supervisor import Child
 from .tallies import Count, Depths, Histogram, Tallies
 
 # What is counted singly: name and meaning.
@@ -55,6 +57,7 @@ class Collected(Collector):
         self._health = health
         self.source: Source | None = None
         self.room: EngineRoom | None = None
+        self.children: Sequence[Child] = ()
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they stand now. Called by the thread that shows them."""
@@ -66,7 +69,8 @@ class Collected(Collector):
             yield from _depths(self.source.depths())
         if self.room is not None:
             yield from _engines(self.room)
-        yield _resident(self.room)
+        yield from _children(self.children)
+        yield _resident(self.room, self.children)
         yield from _gpus()
 
 
@@ -175,14 +179,30 @@ def _quietly(ask: Callable[[], int | None]) -> int | None:
     return None
 
 
-def _resident(room: EngineRoom | None) -> Metric:
+def _children(children: Sequence[Child]) -> Iterable[Metric]:
+    for kind in sorted({each.program.kind for each in children}):
+        up = GaugeMetricFamily(f"warpaint_{kind}_up", f"1 while the process of the {kind} runs.", labels=[kind])
+        restarts = CounterMetricFamily(
+            f"warpaint_{kind}_restarts", f"Times that the {kind} was started again.", labels=[kind]
+        )
+        for each in children:
+            if each.program.kind == kind:
+                up.add_metric([each.program.name], float(each.pid is not None))
+                restarts.add_metric([each.program.name], each.restarts)
+        yield from (up, restarts)
+
+
+def _resident(room: EngineRoom | None, children: Sequence[Child]) -> Metric:
     family = GaugeMetricFamily("warpaint_resident_bytes", "Memory of the daemon's processes.", labels=["process"])
-    family.add_metric(["daemon"], psutil.Process().memory_info().rss)
+    pids: list[tuple[str, int | None]] = [("daemon", os.getpid())]
     for each in [] if room is None else room.painters.values():
-        pid = each.painter.pid if isinstance(each.painter, IsolatedPainter) else None
+        if isinstance(each.painter, IsolatedPainter):
+            pids.append((f"painter {each.name}", each.painter.pid))
+    pids += [(str(child.program), child.pid) for child in children]
+    for name, pid in pids:
         with contextlib.suppress(psutil.Error):  # it may just have ended
             if pid is not None:
-                family.add_metric([f"painter {each.name}"], psutil.Process(pid).memory_info().rss)
+                family.add_metric([name], psutil.Process(pid).memory_info().rss)
     return family
 
 

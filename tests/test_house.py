@@ -49,6 +49,7 @@ LIGHT = {
 WORLD = {"asyncio", "multiprocessing", "os", "queue", "random", "socket", "subprocess", "threading", "time"}
 PURE = (
     *("engines/", "proto/", "server/session.py", "server/snapshot.py", "server/state.py"),
+    "server/tables.py",
     *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
     *("client/viewer.py", "client/viewing.py"),
     *("client/page/controls.py", "client/page/guard.py", "client/page/tiles.py"),

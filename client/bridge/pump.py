@@ -46,6 +46,13 @@ class Bridge:
     max_pixels: int | None = None
     max_delay_ms: float | None = None
 
+    def checked(self) -> "Bridge":
+        """This. Raises WarpaintError for what is wrong before anything is opened."""
+        Brief().changed(self.brief)
+        codec_named("h264", self.crf)
+        self.incoming.checked()
+        return self
+
 
 @dataclass(slots=True)
 class Tally:
@@ -66,9 +73,7 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
 
     say: told, in sentences, what is amiss, each thing once. Raises WarpaintError for what cannot be begun.
     """
-    Brief().changed(bridge.brief)  # a wrong wish is told before anything is opened
-    codec_named("h264", bridge.crf)
-    incoming = bridge.incoming.checked()
+    incoming = bridge.checked().incoming
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from ..config import ENVIRONMENT_PREFIX, Settings, unknown_variables
-from . import engines, machine, places
+from . import clients, engines, machine, places
 from .findings import Finding, Report, Step, ok, warning
 
 
@@ -34,6 +34,7 @@ def _steps(settings: Settings, file: str | None, held: ExitStack) -> Iterator[St
     yield Step("ffmpeg", machine.ffmpeg)
     yield Step("gpu", lambda: machine.gpus(settings))
     yield from engines.steps(settings, held)
+    yield from clients.steps(settings)
 
 
 def _settings(settings: Settings, file: str | None) -> Iterator[Finding]:

@@ -121,6 +121,21 @@ def test_each_thing_that_is_wrong_is_told_with_what_mends_it(tmp_path: Path) -> 
         assert [word for word in words if word not in line] == [], line
 
 
+def test_the_command_lines_of_bridges_are_looked_at(tmp_path: Path) -> None:
+    (file := tmp_path / "warpaint.toml").write_text(
+        'painters = ["identity"]\nflows = ["none"]\n'
+        '[[bridge]]\nname = "camera"\nin = "udp://127.0.0.1:1"\nout = "udp://127.0.0.1:2"\nlook = "ink"\n'
+        '[[bridge]]\nin = "udp://127.0.0.1:3"\nout = "udp://127.0.0.1:4"\nlok = "ink"\n'
+        "[page]\nno_such_flag = 1\n"
+    )
+    found = checked(tmp_path, "--config", str(file))
+    assert (found.code, found.lines[-1], found.errors) == (1, "2 wrong, no warnings", "")
+    assert found.about("bridge camera") == "ok       bridge camera       from udp://127.0.0.1:1 to udp://127.0.0.1:2"
+    for what, mend in (("bridge-2", "unrecognized arguments: --lok=ink => warpaint bridge --help"), ("page", "=> ")):
+        assert found.about(what).startswith("wrong")
+        assert mend in found.about(what)
+
+
 def test_the_log_is_there_for_whoever_asks(tmp_path: Path) -> None:
     found = checked(tmp_path, "--painters", "identity", "--flows", "flows_under_test:TooFew", "--log-level", "debug")
     assert found.code == 1

@@ -1,0 +1,5 @@
+"""`python -m warpaint.client` is `warpaint`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,250 @@
+"""Bridges that the daemon runs: it comes up with its streams, and no process is left when it is gone."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.bridge import AT_ONCE, EAGER, LIVE, Programs, free_port, moving
+from support.daemon import Daemon, daemon, not_started
+from support.metrics import ANYWHERE, base, scraped, total
+from warpaint.client.painting import Client
+from warpaint.server import supervisor
+
+# Nothing here takes so long, seconds, on a machine that is busy.
+WITHIN_S = 30.0
+
+TABLE = """
+[[bridge]]
+name = "{name}"
+in = "tcp://127.0.0.1:{source}?listen=1"
+out = "tcp://127.0.0.1:{target}?listen=1"
+out_format = "nut"
+painter = "identity"
+when-unpainted = "raw"
+max_pixels = 16384
+max_delay_ms = 1000
+"""
+
+
+class Streams:
+    """A settings file with bridges, and ffmpeg programs on both sides of them."""
+
+    def __init__(self, folder: Path, programs: Programs) -> None:
+        self.file = folder / "warpaint.toml"
+        self.file.write_text('painters = ["identity"]\n')
+        self.programs = programs
+
+    def add(self, name: str, source: int | None = None, target: int | None = None) -> tuple[int, int]:
+        """A bridge from one port to another."""
+        ports = source or free_port(), target or free_port()
+        with self.file.open("a") as file:
+            file.write(TABLE.format(name=name, source=ports[0], target=ports[1]))
+        return ports
+
+    def flow(self, source: int, target: int) -> bool:
+        """Whether what is sent comes through, from a sender and to a reader that begin now."""
+        sender = self.programs.sender(f"tcp://127.0.0.1:{source}", *LIVE, "-f", "nut", *AT_ONCE)
+        reader = self.programs.reader(f"tcp://127.0.0.1:{target}", *EAGER)
+        try:
+            return moving(reader.pictures(10))
+        finally:
+            self.programs.end(reader.process)
+            self.programs.end(sender)
+
+
+@pytest.fixture
+def streams(ffmpeg: str, tmp_path: Path) -> Iterator[Streams]:
+    made = Programs(ffmpeg, "", tmp_path)
+    yield Streams(tmp_path, made)
+    made.end_all()
+
+
+def children(running: Daemon) -> dict[str, psutil.Process]:
+    """The bridges of a daemon, by where they write."""
+    found = psutil.Process(running.process.pid).children()
+    return {each.cmdline()[-1]: each for each in found if "bridge" in each.cmdline()}
+
+
+def says(running: Daemon, words: str, count: int = 1) -> str:
+    """Waits until the log says this, so many times."""
+    wait_for(lambda: running.log.read_text().count(words) >= count, lambda: running.log.read_text())
+    return running.log.read_text()
+
+
+def wait_for(condition: Callable[[], bool], why: Callable[[], object] = lambda: "") -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(why())
+        time.sleep(0.05)
+
+
+def listening(name: str) -> str:
+    return f"bridge {name}: bridging"
+
+
+def test_it_comes_up_with_its_streams_and_starts_a_killed_bridge_again(streams: Streams, tmp_path: Path) -> None:
+    ports, others = streams.add("camera"), streams.add("other")
+    with daemon(tmp_path, "--config", str(streams.file), *ANYWHERE) as running:
+        says(running, listening("camera"))
+        says(running, listening("other"))
+        assert streams.flow(*ports)
+        assert streams.flow(*others)
+        before = children(running)
+        killed = before[f"tcp://127.0.0.1:{ports[1]}?listen=1"]
+        killed.kill()
+        says(running, "bridge camera has ended (signal 9)")
+        wait_for(lambda: bound(ports[1]))
+        assert streams.flow(*ports)
+        after = children(running)
+        changed = {url for url in before if before[url].pid != after[url].pid}
+        assert changed == {f"tcp://127.0.0.1:{ports[1]}?listen=1"}
+        page = scraped(base(running.log))
+        assert total(page, "warpaint_bridge_up") == 2
+        assert total(page, "warpaint_bridge_restarts_total", bridge="camera") == 1
+        assert total(page, "warpaint_bridge_restarts_total", bridge="other") == 0
+        assert total(page, "warpaint_resident_bytes", process="bridge camera") > 1e7
+        begun = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - begun < supervisor.PARTING_S + 4
+        log = running.log.read_text()
+        assert "bridge camera has ended (exit code 0)" in log
+        assert "bridge other has ended (exit code 0)" in log
+        assert log.index("bridge camera has ended (exit code 0)") < log.index("cli: ended")
+        assert re.search(r"bridge camera: the bridge has ended: \d+ pictures came, \d+ were sent", log)
+        assert "Traceback" not in log
+        assert not any(each.is_running() for each in after.values())
+
+
+def bound(port: int) -> bool:
+    """Whether somebody listens there; a bridge that is asked so takes it for a reader that leaves."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def test_a_stream_goes_on_while_the_daemon_is_told_to_end(streams: Streams, tmp_path: Path) -> None:
+    """Its bridge sends what is painted and ends its session, before the daemon takes no more frames."""
+    ports = streams.add("camera")
+    with daemon(tmp_path, "--config", str(streams.file), "--state-dir", f"{tmp_path}/state") as running:
+        says(running, listening("camera"))
+        streams.programs.sender(f"tcp://127.0.0.1:{ports[0]}", *LIVE, "-f", "nut", *AT_ONCE)
+        reader = streams.programs.reader(f"tcp://127.0.0.1:{ports[1]}", *EAGER)
+        assert moving(reader.pictures(5))
+        assert running.stop() == 0
+        log = running.log.read_text()
+        assert "bridge camera has ended (exit code 0)" in log
+        assert "trying again" not in log
+        assert list((tmp_path / "state").glob("*.session*")) == []
+
+
+def test_a_killed_daemon_leaves_no_bridge(streams: Streams, tmp_path: Path) -> None:
+    streams.add("camera")
+    streams.add("other")
+    with daemon(tmp_path, "--config", str(streams.file)) as running:
+        says(running, listening("camera"))
+        says(running, listening("other"))
+        left = list(children(running).values())
+        assert len(left) == 2
+        running.process.send_signal(signal.SIGKILL)
+        running.process.wait(WITHIN_S)
+        gone, alive = psutil.wait_procs(left, WITHIN_S)
+        running.process.returncode = 0  # it was to end like that
+    assert len(gone) == 2
+    assert alive == []
+
+
+def test_a_port_in_use_is_told_once_and_the_others_go_on(streams: Streams, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        target = taken.getsockname()[1]
+        first, other = streams.add("camera", target=target), streams.add("other")
+        with daemon(tmp_path, "--config", str(streams.file), *ANYWHERE) as running:
+            sentence = f"tcp://127.0.0.1:{target}?listen=1 cannot be listened to: Address already in use"
+            says(running, f"bridge camera has ended (exit code 1): {sentence}; it is started again")
+            says(running, listening("other"))
+            url = base(running.log)
+            wait_for(lambda: total(scraped(url), "warpaint_bridge_restarts_total", bridge="camera") >= 2)
+            assert streams.flow(*other)
+            log = running.log.read_text()
+            assert log.count(f"bridge camera: {sentence}") == 1
+            assert log.count("bridge camera has ended") == 1
+            taken.close()
+            wait_for(lambda: bound(target))
+            assert streams.flow(*first)
+
+
+def test_a_bridge_that_does_not_end_is_killed(streams: Streams, tmp_path: Path) -> None:
+    streams.add("camera")
+    with daemon(tmp_path, "--config", str(streams.file)) as running:
+        says(running, listening("camera"))
+        [stopped] = children(running).values()
+        stopped.suspend()
+        with Client(running.address) as client:
+            running.process.send_signal(signal.SIGTERM)
+            client.ping()  # it goes on meanwhile
+        assert running.process.wait(WITHIN_S) == 0
+        assert f"bridge camera has not ended in {supervisor.PARTING_S:g} s: it is killed" in running.log.read_text()
+        assert not stopped.is_running()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[bridge]]\nname = "x"\nin = "a"\n', "the bridge 'x' has no out: where it writes"),
+        (2 * '[[bridge]]\nname = "x"\nin = "a"\nout = "b"\n', "2 bridges have the name 'x'"),
+        ('[[bridge]]\nname = "x"\nin = "a"\nout = "b"\nloo = "ink"\n', "bridge x: unrecognized arguments: --loo=ink"),
+        ('[[bridge]]\nin = "a"\nout = "b"\nstrength = 7\n', "bridge-1: brief.strength: Input should be less than"),
+        ('[[bridge]]\nin = "a"\nout = "tcp://0.0.0.0:9?listen=1"\n', "others than this machine could reach 0.0.0.0"),
+        ('[page]\nno_such_flag = "x"\n', "page: "),
+    ],
+    ids=["missing", "twice", "unknown", "brief", "url", "page"],
+)
+def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    (file := tmp_path / "warpaint.toml").write_text(text)
+    code, log = not_started(tmp_path, "--config", str(file), "--bind", f"ipc://{tmp_path}/w.sock")
+    assert code == 2
+    assert log.startswith("warpaintd: ")
+    assert said in log
+    assert len(log.splitlines()) == 1
+    assert not (tmp_path / "w.sock").exists()
+
+
+def test_a_client_ends_with_its_standard_input(tmp_path: Path) -> None:
+    """As of a daemon that was killed."""
+    ends = f"tcp://127.0.0.1:{free_port()}?listen=1", str(tmp_path / "out.nut")
+    command = supervisor.command("--until-stdin-closes", "bridge", f"--daemon=ipc://{tmp_path}/none", *ends)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        assert process.wait(WITHIN_S) != 0  # no daemon, or ended before it could answer
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_pauses_grow_up_to_the_longest() -> None:
+    pauses = [supervisor.pause_s(failures) for failures in range(1, 60)]
+    assert pauses[0] == supervisor.FIRST_PAUSE_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == supervisor.LONGEST_PAUSE_S
+
+
+def test_what_is_ended_before_it_began_is_not_started() -> None:
+    held = supervisor.Supervisor(())
+    called: list[int] = []
+    held.start(["ipc:///nowhere"])
+    held.part(lambda: called.append(os.getpid()))
+    held.close()
+    assert called == [os.getpid()]
