@@ -131,6 +131,12 @@ def _add_bridge(parser: argparse.ArgumentParser) -> None:
         "--max-delay-ms", type=float, metavar="MS", help="how long a picture may wait to be begun [100]"
     )
     parser.add_argument("--crf", type=int, help="of h264 that goes out: lower is better and larger [18]")
+    parser.add_argument(
+        "--linger-s",
+        type=float,
+        metavar="SECONDS",
+        help="how long the daemon waits for a bridge that is gone [its own]",
+    )
     _add_session(parser)
     parser.set_defaults(command=_bridge, check=_bridge_of)
 
@@ -257,7 +263,7 @@ def _bridge_of(arguments: argparse.Namespace) -> "Bridge":
     incoming = _incoming_of(arguments)
     if arguments.target is None:
         raise MediaError("a bridge leads from IN to OUT; without OUT there is only --probe")
-    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf")
+    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf", "linger_s")
     return Bridge(
         incoming=incoming,
         target=output_url(arguments.target, expose=arguments.expose),

@@ -166,8 +166,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for the daemon, which tells them
             )
         except OSError as error:
-            self._last = str(error)
-            self._failed("it cannot be started")
+            self._failed(f"cannot be started: {error}")
             return
         self.pid, self._out = self._process.pid, self._process.stdout
         if self._out is not None:
@@ -196,12 +195,14 @@ class Child:
             if self._failures and time.monotonic() - self._begun > RAN_WELL_S:
                 self._failures = 0
                 self._remembered.clear()
+                log.info("%s runs again", self.program)
             return
-        how = self._reaped(self._process, selector)
+        code = self._reaped(self._process, selector)
+        how = f"has ended (signal {-code})" if code < 0 else f"has ended (exit code {code})"
         if ending:
-            log.info("%s has ended (%s)", self.program, how)
+            log.info("%s %s", self.program, how)
         else:
-            self._failed(how)
+            self._failed(f"{how}: {self._last}" if code > 0 and self._last else how)
 
     def terminate(self) -> None:
         """Asks it to end."""
@@ -215,16 +216,15 @@ class Child:
             self._process.wait()
             self._reaped(self._process, selector)
 
-    def _reaped(self, process: "subprocess.Popen[bytes]", selector: selectors.BaseSelector) -> str:
-        """Takes the last words of one that has ended, and lets go of it; how it has ended."""
+    def _reaped(self, process: "subprocess.Popen[bytes]", selector: selectors.BaseSelector) -> int:
+        """Takes the last words of one that has ended, and lets go of it; its exit code, or the signal below zero."""
         while self.hear(selector):
             continue
         self._close_out(selector)
         if process.stdin is not None:
             process.stdin.close()
         self._process, self.pid = None, None
-        code = process.returncode
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return process.returncode
 
     def _close_out(self, selector: selectors.BaseSelector) -> None:
         if self._out is not None:
@@ -239,10 +239,8 @@ class Child:
             self._remembered.clear()
         self._failures += 1
         self._due = now + pause_s(self._failures)
-        why = f": {self._last}" if self._last else ""
-        text = f"{self.program} has ended ({how}){why}; it is started again"
-        if self._new(text):
-            log.warning("%s", text)
+        if self._new(how):
+            log.warning("%s %s; it is started again", self.program, how)
 
     def _say(self, line: bytes) -> None:
         text = line[:LONGEST_LINE].decode(errors="backslashreplace")

@@ -18,6 +18,9 @@ _NOT_HERE = {
     "probe": "it would end at once",
 }
 
+# A bridge that is gone does not come back: another one is started, which needs the room that its session has.
+_BEFORE_OTHERS = {"bridge": ("--linger-s=0",), "page": ()}
+
 Kind = Literal["bridge", "page"]
 Table = Mapping[str, Any]
 
@@ -37,7 +40,8 @@ class Program:
     def arguments(self, daemon: str | None = None) -> list[str]:
         """What follows `warpaint` on its command line. daemon: the address of the daemon that it is to talk to."""
         address = [] if daemon is None else [f"--daemon={daemon}"]
-        return [self.kind, *address, *self.flags, *(("--", *self.ends) if self.ends else ())]
+        ends = ("--", *self.ends) if self.ends else ()
+        return [self.kind, *address, *_BEFORE_OTHERS[self.kind], *self.flags, *ends]
 
 
 def bridges(tables: object) -> tuple[Program, ...]:

@@ -34,7 +34,7 @@ def settings_table() -> str:
     return table(
         head,
         (
-            (f"`{name}`", flags(name, schema), f"`{ENVIRONMENT_PREFIX}{name.upper()}`", *described(name, schema))
+            (f"`{name}`", *places(name, schema), *described(name, schema))
             for name, schema in Settings.model_json_schema()["properties"].items()
         ),
     )
@@ -49,6 +49,18 @@ def brief_table() -> str:
             for name, schema in Brief.model_json_schema()["properties"].items()
         ),
     )
+
+
+def places(name: str, schema: dict[str, Any]) -> tuple[str, str]:
+    """The flag and the variable of a setting; tables are in the file alone."""
+    if any(is_tables(each) for each in schema.get("anyOf", ())):
+        return "in the file alone", "in the file alone"
+    return flags(name, schema), f"`{ENVIRONMENT_PREFIX}{name.upper()}`"
+
+
+def is_tables(schema: dict[str, Any]) -> bool:
+    """Whether a JSON Schema allows tables with any keys, which are checked elsewhere."""
+    return schema.get("items", schema).get("additionalProperties") is True
 
 
 def flags(name: str, schema: dict[str, Any]) -> str:
@@ -75,6 +87,8 @@ def allowed(schema: dict[str, Any]) -> str:
     """What a JSON Schema allows, in words."""
     if "anyOf" in schema:
         return f"none, or {allowed(schema['anyOf'][0])}"
+    if is_tables(schema):
+        return "a list of tables" if schema["type"] == "array" else "a table"
     if "pattern" in schema:
         return ", ".join(f"`{each}`" for each in schema["pattern"].strip("^$()").split("|"))
     if "enum" in schema:

@@ -21,6 +21,7 @@ from support.daemon import Daemon
 from warpaint.client.flags import add_brief_flags
 from warpaint.proto.address import default_address
 from warpaint.server.config import load_settings, parser
+from warpaint.server.dry_run import troubles
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -257,6 +258,10 @@ def test_the_flags_of_the_brief_are_those_of_warpaint_run() -> None:
     assert told_flags("brief_table") == flags(own) - general
 
 
+def is_settings(block: Block) -> bool:
+    return block.place.startswith(("docs/configuration.md", "docs/operations.md"))
+
+
 def flags(own: argparse.ArgumentParser) -> set[str]:
     return set(re.findall(r"(?<!\S)--[a-z-]+", own.format_help().replace("[", " ")))
 
@@ -265,8 +270,9 @@ def told_flags(table: str) -> set[str]:
     return set(re.findall(r"`(--[a-z-]+)`", runpy.run_path(str(MAKE_CONFIGURATION))[table]()))
 
 
-@pytest.mark.parametrize("block", [each for each in examples("toml") if "configuration.md" in each.place], ids=str)
+@pytest.mark.parametrize("block", [each for each in examples("toml") if is_settings(each)], ids=str)
 def test_settings_files_can_be_read(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "warpaint.toml"
     file.write_text(block.text, encoding="utf-8")
-    assert load_settings(["--config", str(file)], parser())
+    settings = load_settings(["--config", str(file)], parser())
+    assert troubles(settings.programs) == {}

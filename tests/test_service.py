@@ -11,6 +11,7 @@ from support.programs import program
 from warpaint.server import cli
 from warpaint.server.config import Settings, parser
 from warpaint.server.health import TURN_S
+from warpaint.server.supervisor import PARTING_S
 
 UNIT = Path(__file__).parents[1] / "contrib" / "warpaintd.service"
 INSTALL = "apt-get install systemd"
@@ -62,7 +63,7 @@ def test_its_command_line_is_one() -> None:
 
 def test_its_times_fit_the_daemons() -> None:
     settings = Settings()
-    assert float(setting("TimeoutStopSec")[0]) > 2 * settings.drain_s
+    assert float(setting("TimeoutStopSec")[0]) > PARTING_S + 2 * settings.drain_s
     assert float(setting("WatchdogSec")[0]) > 2 * TURN_S
     assert setting("RestartPreventExitStatus") == [str(cli.MISUSED)]
 

@@ -45,6 +45,7 @@ class Bridge:
     flow: str | None = None
     max_pixels: int | None = None
     max_delay_ms: float | None = None
+    linger_s: float | None = None
 
     def checked(self) -> "Bridge":
         """This. Raises WarpaintError for what is wrong before anything is opened."""
@@ -207,6 +208,7 @@ class Pump:
             flow=bridge.flow,
             max_pixels=bridge.max_pixels,
             max_delay_ms=bridge.max_delay_ms,
+            linger_s=bridge.linger_s,
             rate=bridge.incoming.rate,
             **bridge.brief,
         )

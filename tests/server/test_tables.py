@@ -30,8 +30,16 @@ def test_tables_become_command_lines(tmp_path: Path) -> None:
     camera, second, page = settings.programs
     flags = ["--look=ink", "--out-format=nut", "--max-delay-ms=40.5", "--crf=20", "--no-attend-last", "--expose"]
     flags += ["--loras=a:0.5", "--loras=b", "--prompt=- a, b"]
-    assert camera.arguments("ipc:///run/w") == ["bridge", "--daemon=ipc:///run/w", *flags, "--", "--a", "b"]
-    assert second.arguments() == ["bridge", "--", "c", "d"]
+    assert camera.arguments("ipc:///run/w") == [
+        "bridge",
+        "--daemon=ipc:///run/w",
+        "--linger-s=0",
+        *flags,
+        "--",
+        "--a",
+        "b",
+    ]
+    assert second.arguments() == ["bridge", "--linger-s=0", "--", "c", "d"]
     assert page.arguments() == ["page", "--port=7700"]
     assert [str(each) for each in settings.programs] == ["bridge camera", "bridge-2", "page"]
 
