@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, get_args
 
 import psutil
 from prometheus_client.core import (
@@ -26,6 +26,7 @@ from .engine_room import EngineRoom, memory_of
 from .health import Health
 from .isolation import IsolatedPainter
 from .supervisor import Child
+from .tables import Kind
 from .tallies import Count, Depths, Histogram, Tallies
 
 # What is counted singly: name and meaning.
@@ -180,7 +181,7 @@ def _quietly(ask: Callable[[], int | None]) -> int | None:
 
 
 def _children(children: Sequence[Child]) -> Iterable[Metric]:
-    for kind in sorted({each.program.kind for each in children}):
+    for kind in get_args(Kind):
         up = GaugeMetricFamily(f"warpaint_{kind}_up", f"1 while the process of the {kind} runs.", labels=[kind])
         restarts = CounterMetricFamily(
             f"warpaint_{kind}_restarts", f"Times that the {kind} was started again.", labels=[kind]
