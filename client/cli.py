@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--until-stdin-closes",
         action="store_true",
-        help="end, as on SIGTERM, when standard input closes: for a program that starts this one",
+        help="end, as on SIGTERM, when standard input closes, which is read for nothing else: for a program that "
+        "starts this one",
     )
     parser.set_defaults(check=lambda _: None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

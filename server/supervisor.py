@@ -166,7 +166,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for the daemon, which tells them
             )
         except OSError as error:
-            self._failed(f"cannot be started: {error}")
+            self._again(logging.WARNING, f"cannot be started: {error}")
             return
         self.pid, self._out = self._process.pid, self._process.stdout
         if self._out is not None:
@@ -202,7 +202,8 @@ class Child:
         if ending:
             log.info("%s %s", self.program, how)
         else:
-            self._failed(f"{how}: {self._last}" if code > 0 and self._last else how)
+            why = f": {self._last}" if code > 0 and self._last else ""
+            self._again(logging.WARNING if code else logging.INFO, how + why)
 
     def terminate(self) -> None:
         """Asks it to end."""
@@ -232,7 +233,8 @@ class Child:
             self._out.close()
             self._out = None
 
-    def _failed(self, how: str) -> None:
+    def _again(self, level: int, how: str) -> None:
+        """It is to be started again, after a pause."""
         now = time.monotonic()
         if now - self._begun > RAN_WELL_S:
             self._failures = 0
@@ -240,7 +242,7 @@ class Child:
         self._failures += 1
         self._due = now + pause_s(self._failures)
         if self._new(how):
-            log.warning("%s %s; it is started again", self.program, how)
+            log.log(level, "%s %s; it is started again", self.program, how)
 
     def _say(self, line: bytes) -> None:
         text = line[:LONGEST_LINE].decode(errors="backslashreplace")
