@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 from .programs import program
 
+INSTALL = "apt-get install xvfb"
 ENDS_WITHIN_S = 10.0
 
 
 @contextmanager
 def screen(width: int, height: int) -> Iterator[str]:
     """The name of an X display of this size. Skips the test where there is no Xvfb."""
-    xvfb = program("Xvfb", "apt-get install xvfb")
+    xvfb = program("Xvfb", INSTALL)
     reads, writes = os.pipe()
     command = [xvfb, "-displayfd", str(writes), "-screen", "0", f"{width}x{height}x24", "+extension", "GLX"]
     process = subprocess.Popen([*command, "-nolisten", "tcp"], pass_fds=[writes], stderr=subprocess.DEVNULL)
