@@ -26,6 +26,13 @@ def _flow() -> RenderableType:
     return flow.run()
 
 
+def _obs() -> RenderableType:
+    """Imported when it is asked for: it needs a real OBS."""
+    from bench import obs
+
+    return obs.run()
+
+
 BENCHES = {
     "wire": wire.run,
     "session": session.run,
@@ -36,6 +43,7 @@ BENCHES = {
     "flow": _flow,
     "live": live.run,
     "resume": resume.run,
+    "obs": _obs,
     "steadiness": steadiness.run,
 }
 

@@ -15,6 +15,8 @@ from support.programs import program
 from support.round_trip import NEGATIVE, Take, filmed
 
 LOOKS = 10
+# OBS counts what it gives to its sender, which ends a moment after it was told to, whatever waits there: frames.
+UNSENT_AT_THE_END = 10
 # A busy machine is slow, but what comes back is never of another round of the film.
 LATEST = stamps.AROUND // 2  # frames
 WAYS = ("rtmp", "udp", "zmq")
@@ -64,8 +66,9 @@ def test_the_painted_film_comes_back(session: Session, way: str) -> None:
 def test_each_frame_of_the_stream_is_sent_or_told_as_dropped(session: Session) -> None:
     take = session.takes["rtmp"]
     came, sent, dropped = tally(take.said)
-    assert came == take.frames - take.skipped > LOOKS
     assert came == sent + dropped
+    assert LOOKS < came <= take.frames
+    assert came >= take.frames - take.skipped - UNSENT_AT_THE_END
 
 
 def test_the_bridges_and_the_daemon_count_alike(session: Session) -> None:

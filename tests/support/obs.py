@@ -81,10 +81,11 @@ FFAEncoder=aac
 MEDIA_SOURCE: dict[str, Any] = {
     "is_local_file": False,
     "input_format": "mpegts",
-    "buffering_mb": 0,
+    "buffering_mb": 1,  # with 0 it throws away the keyframe that it was given, and is late by the wait for the next
     "reconnect_delay_sec": 1,
     "clear_on_media_end": False,
-    "ffmpeg_options": "fflags=nobuffer fpsprobesize=0",
+    "restart_on_activate": False,  # else it waits until it is in the program
+    "ffmpeg_options": "fpsprobesize=0 analyzeduration=200000",
 }
 
 
@@ -100,9 +101,10 @@ class Obs:
         self._add(name, settings, {"positionX": left, "boundsWidth": width})
 
     def add_painted(self, name: str, url: str, *, left: int, width: int) -> None:
-        """A Media Source that reads a bridge. Of what it reads, the left half is seen."""
+        """A Media Source that reads a bridge, muted. Of what it reads, the left half is seen."""
         place = {"positionX": left, "boundsWidth": width, "cropRight": SIZE[0] // 2}
         self._add(name, MEDIA_SOURCE | {"input": url}, place)
+        self.requests.set_input_mute(name, True)
 
     def read_from(self, name: str, url: str) -> None:
         """Lets a Media Source read from elsewhere."""

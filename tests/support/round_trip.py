@@ -31,7 +31,7 @@ EASY = ("--painter", NEGATIVE, "--max-pixels", "65536", "--max-delay-ms", "5000"
 LOOK_S = 0.1
 # When the same picture is seen for so many looks, nothing more comes.
 STILL_LOOKS = 5
-FILM_S = stamps.AROUND / RATE
+FILM_SIZE, FILM_S = (HALF // 2, SIZE[1] // 2), stamps.AROUND / RATE
 
 Picture = NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     loopback_up()
     programs = Programs("ffmpeg", address, Path(folder))
-    film = stamps.film(Path(folder) / "film.mp4", size=(HALF, SIZE[1]), rate=RATE, seconds=FILM_S)
+    film = stamps.film(Path(folder) / "film.mp4", size=FILM_SIZE, rate=RATE, seconds=FILM_S)
     try:
         with obs_studio(Path(folder)) as obs:
             obs.add_film("film", film, left=0, width=HALF)
