@@ -13,7 +13,7 @@ from support.daemon import daemon
 from support.obs import RATE, SIZE
 from support.round_trip import NEGATIVE, WAYS, Take, filmed
 
-LOOKS = 100  # some fifteen seconds of each way
+LOOKS = 50  # some ten seconds
 AGAIN = 3  # a Media Source keeps the delay that it began with: so each way begins several times
 
 

@@ -4,13 +4,14 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support import screen, stamps
 from support.daemon import daemon
-from support.obs import INSTALL
+from support.obs import FFMPEG_VIDEO, INSTALL, MEDIA_SOURCE, STREAM_ENCODER
 from support.programs import program
 from support.round_trip import NEGATIVE, Take, filmed
 
@@ -77,6 +78,25 @@ def test_the_bridges_and_the_daemon_count_alike(session: Session) -> None:
     assert session.counted["painted"] == sent
     assert session.counted["failed"] == 0
     assert session.counted["received"] == sent + session.counted["dropped"]
+
+
+def test_the_docs_say_the_same_settings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "obs.md").read_text(encoding="utf-8")
+    said = re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", text, re.MULTILINE)
+    for field, value in (
+        ("Network Buffering", f"{MEDIA_SOURCE['buffering_mb']} MB"),
+        ("Input Format", f"`{MEDIA_SOURCE['input_format']}`"),
+        ("Reconnect Delay", f"{MEDIA_SOURCE['reconnect_delay_sec']} s"),
+        ("Show nothing when playback ends", "not ticked"),
+        ("Restart playback when source becomes active", "not ticked"),
+        ("FFmpeg Options", f"`{MEDIA_SOURCE['ffmpeg_options']}`"),
+        ("CPU Usage Preset", f"`{STREAM_ENCODER['preset']}`"),
+        ("Tune", f"`{STREAM_ENCODER['tune']}`"),
+        ("Video Encoder, its settings", f"`libx264`, `{FFMPEG_VIDEO}`"),
+    ):
+        assert any(name == field and words.startswith(value) for name, words in said), field
+    assert not MEDIA_SOURCE["clear_on_media_end"]
+    assert not MEDIA_SOURCE["restart_on_activate"]
 
 
 def tally(said: str) -> tuple[int, int, int]:

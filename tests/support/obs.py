@@ -34,7 +34,7 @@ SCENE, PROFILE = "both", "warpaint"
 # The output of Settings > Output > Recording > Custom Output (FFmpeg), by OBS's own name.
 FFMPEG_OUTPUT = "adv_ffmpeg_output"
 
-# A keyframe a second, no delay. The same for the stream and for FFmpeg's output.
+# A keyframe a second, no delay; for the stream, and below for FFmpeg's output.
 STREAM_ENCODER = {
     "rate_control": "CBR",
     "bitrate": 2500,
@@ -42,6 +42,7 @@ STREAM_ENCODER = {
     "preset": "ultrafast",
     "tune": "zerolatency",
 }
+FFMPEG_VIDEO = "preset=ultrafast tune=zerolatency"
 GLOBAL = """[General]
 FirstRun=true
 EnableAutoUpdates=false
@@ -72,7 +73,7 @@ RecType=FFmpeg
 FFOutputToFile=false
 FFFormat=mpegts
 FFVEncoder=libx264
-FFVCustom=preset=ultrafast tune=zerolatency
+FFVCustom={FFMPEG_VIDEO}
 FFVBitrate=2500
 FFVGOPSize={RATE}
 FFAEncoder=aac
