@@ -117,11 +117,12 @@ def _add_bridge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help=IN_URLS)
     parser.add_argument("target", metavar="OUT", nargs="?", help=OUT_URLS)
     parser.add_argument("--probe", action="store_true", help="say what comes in, and paint nothing")
-    parser.add_argument("--in-format", choices=IN_FORMS, help="[looks itself; over zmq and udp, mpegts]")
+    parser.add_argument("--in-format", choices=IN_FORMS, help="[looks itself; over zmq, udp and srt, mpegts]")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of rawvideo that comes in")
     parser.add_argument("--pixels", default="yuv420p", choices=RAW_PIXELS, help="of rawvideo that comes in [yuv420p]")
     parser.add_argument("--rate", type=_rate, help="pictures a second that come in [not known]")
     parser.add_argument("--out-format", choices=FORMS, help="[mpegts; nut for paths and standard output]")
+    parser.add_argument("--out-rate", type=_rate, help="send so many pictures a second, evenly [as they come]")
     parser.add_argument(
         "--expose",
         action=argparse.BooleanOptionalAction,
@@ -137,6 +138,9 @@ def _add_bridge(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SECONDS",
         help="how long the daemon waits for a bridge that is gone [its own]",
+    )
+    parser.add_argument(
+        "--ffmpeg", metavar="PATH", help="the program that speaks srt, v4l2 and rtmp out for it [on the PATH]"
     )
     _add_session(parser)
     parser.set_defaults(command=_bridge, check=_bridge_of)
@@ -227,7 +231,8 @@ def _bridge(arguments: argparse.Namespace) -> None:
         signal.signal(each, lambda *_: _stop(stopping))
     tally = run(bridge, say=_say, stopping=stopping)
     dropped = "".join(f"; dropped {count} {what}" for what, count in tally.dropped.items())
-    _say(f"the bridge has ended: {tally.received} pictures came, {tally.sent} were sent{dropped}")
+    sent = f"{tally.sent} were sent" + (f", {tally.repeated} of them again" if tally.repeated else "")
+    _say(f"the bridge has ended: {tally.received} pictures came, {sent}{dropped}")
 
 
 def _page(arguments: argparse.Namespace) -> None:
@@ -264,7 +269,7 @@ def _bridge_of(arguments: argparse.Namespace) -> "Bridge":
     incoming = _incoming_of(arguments)
     if arguments.target is None:
         raise MediaError("a bridge leads from IN to OUT; without OUT there is only --probe")
-    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf", "linger_s")
+    names = ("daemon", "painter", "flow", "max_pixels", "max_delay_ms", "crf", "linger_s", "out_rate")
     return Bridge(
         incoming=incoming,
         target=output_url(arguments.target, expose=arguments.expose),
@@ -279,7 +284,7 @@ def _incoming_of(arguments: argparse.Namespace) -> "Incoming":
     from .bridge.urls import input_url
 
     url = input_url(arguments.source, expose=arguments.expose)
-    return Incoming(url, arguments.in_format, arguments.size, arguments.pixels, arguments.rate)
+    return Incoming(url, arguments.in_format, arguments.size, arguments.pixels, arguments.rate, arguments.ffmpeg)
 
 
 def _stop(stopping: threading.Event) -> None:

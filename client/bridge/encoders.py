@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
 def encoder_for(form: Form, shape: Shape, crf: int | None, size: tuple[int, int] | None) -> Encoder:
     """An encoder of pictures like this. size: that raw pictures are to have, as they had it until now."""
-    if form == "rawvideo":
+    if form in ("rawvideo", "yuv4mpegpipe"):
         return RawEncoder(shape, size)
     if form == "mjpeg":
         return JpegEncoder(shape)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -11,10 +12,16 @@ import av
 from ..film.media import reason
 from .muxer import Muxer
 from .parts import Coded
+from .patience import LONGEST_PAUSE_S, pause_s
 
 # What waits for a reader, at most: packets, which is some two seconds of picture and sound, and bytes, which is a
 # second of raw 1280x720.
 WAITING_PACKETS, WAITING_BYTES = 160, 48 * 2**20
+# How long a lane may take for what waits when the bridge ends, seconds.
+LAST_WORDS_S = 2.0
+
+# Where a lane says what is amiss, in a sentence.
+Say = Callable[[str], None]
 
 
 class Wire(Protocol):
@@ -22,6 +29,7 @@ class Wire(Protocol):
 
     name: str
     comes_back: bool  # after an OSError it may be opened again
+    calls: bool  # we go to whoever reads, who is not expected to leave
 
     def open(self) -> None:
         """Waits until somebody reads, where that can be known."""
@@ -42,7 +50,7 @@ class Wire(Protocol):
 class Lane:
     """Takes coded packets and writes them to a wire. It begins at a keyframe, and goes on at one after a gap."""
 
-    def __init__(self, wire: Wire, *, wants_key: Callable[[], None], say: Callable[[str], None]) -> None:
+    def __init__(self, wire: Wire, *, wants_key: Callable[[], None], say: Say) -> None:
         """wants_key: called when a keyframe would let a reader see something."""
         self.over = False  # nobody reads any more
         self.dropped = 0  # packets, as the reader was too slow
@@ -55,6 +63,9 @@ class Lane:
         self._waiting: deque[Coded] = deque()
         self._bytes = 0
         self._gap = True  # packets are left out until a keyframe comes
+        self._open = False  # somebody reads
+        self._failures = 0  # in a row
+        self._said: str | None = None  # of the last of them
         self._closing = False
         self._changed = threading.Condition()
         self._muxer: Muxer | None = None
@@ -64,7 +75,7 @@ class Lane:
     def put(self, coded: Coded) -> None:
         """Takes a packet, or drops it: what waits for a slow reader is old, and goes too."""
         with self._changed:
-            if self.over or self._closing or (self._gap and not (coded.key and coded.track == 0)):
+            if not self._open or self._closing or (self._gap and not (coded.key and coded.track == 0)):
                 return
             self._gap = False
             self._waiting.append(coded)
@@ -80,7 +91,10 @@ class Lane:
         """Writes what waits, if that does not take longer, and ends."""
         with self._changed:
             self._closing = True
+            reads = self._open
             self._changed.notify()
+        if not reads:
+            self._wire.interrupt()
         self._thread.join(within_s)
         if self._thread.is_alive():
             self._wire.interrupt()
@@ -105,6 +119,7 @@ class Lane:
 
     def _run(self) -> None:
         while not self._closing:
+            began_s, before = time.monotonic(), self.sent
             try:
                 self._wire.open()
                 self._begin()
@@ -112,10 +127,12 @@ class Lane:
                 break
             except (OSError, ValueError, av.FFmpegError) as error:
                 self.broken = reason(error)
-                self._end(complete=False)
+                self._lose()
                 if not self._wire.comes_back:
                     break
-        self.over = True
+                lasted = time.monotonic() - began_s > LONGEST_PAUSE_S
+                self._pause(fine=lasted if self._wire.calls else self.sent > before)
+        self._open, self.over = False, True
         with contextlib.suppress(OSError):
             self._wire.close()
 
@@ -123,8 +140,25 @@ class Lane:
         """Somebody reads from here on: from the next keyframe."""
         with self._changed:
             self._waiting.clear()
-            self._bytes, self._gap = 0, True
+            self._bytes, self._gap, self._open = 0, True, True
         self._wants_key()
+
+    def _lose(self) -> None:
+        """Nobody reads any more."""
+        with self._changed:
+            self._open = False
+        self._end(complete=False)
+
+    def _pause(self, *, fine: bool) -> None:
+        """Waits before it tries again, longer after each failure; why is said once. fine: it was read until now."""
+        if fine:
+            self._failures, self._said = 0, None
+        self._failures += 1
+        with self._changed:
+            if (self._wire.calls or not fine) and self.broken != self._said and not self._closing:
+                self._said = self.broken
+                self._say(f"{self.name}: {self.broken}; trying again")
+            self._changed.wait_for(lambda: self._closing, pause_s(self._failures))
 
     def _follow(self) -> None:
         while (coded := self._take()) is not None:
@@ -139,7 +173,10 @@ class Lane:
 
     def _change(self, coded: Coded) -> None:
         """A new header. The end of the old container is not written: it would be one in the middle of a stream."""
+        begun = self._muxer is not None
         self._end(complete=False)
+        if begun and coded.layout.form == "flv" and self._wire.comes_back:
+            self._wire.open()  # anew, as servers and players take one header alone
         self._muxer = Muxer(coded.layout, self._wire)
 
     def _end(self, *, complete: bool) -> None:

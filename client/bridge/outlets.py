@@ -7,7 +7,6 @@ import contextlib
 import io
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -16,10 +15,12 @@ import zmq
 
 from ..errors import MediaError
 from ..film.media import reason
-from .lane import Lane
+from .beside import BesideWire
+from .lane import LAST_WORDS_S, Lane, Say, Wire
+from .listening import HttpWire, ListeningOutlet, TcpWire
 from .parts import Coded, Form
-from .transports import bound, kept_alive
-from .urls import Url
+from .transports import bound
+from .urls import Scheme, Url
 
 # ffmpeg's zmq reader cuts off what is longer than 131072 bytes. This is below it, and a multiple of MPEG-TS's 188.
 ZMQ_PIECE = 65_424
@@ -27,12 +28,6 @@ ZMQ_PIECE = 65_424
 ZMQ_WAITING = 160
 # Seven packets of MPEG-TS: what fits an Ethernet frame, as all senders cut it.
 DATAGRAM = 1_316
-# How long a lane may take for what waits when the bridge ends, seconds.
-LAST_WORDS_S = 2.0
-# Readers of a listener at once, at most: each costs a thread.
-MOST_READERS = 32
-
-Say = Callable[[str], None]
 
 
 class Outlet(Protocol):
@@ -52,15 +47,26 @@ class Outlet(Protocol):
         """Packets that readers were too slow for."""
 
 
-def outlet_for(url: Url, form: Form, *, wants_key: Callable[[], None], say: Say) -> Outlet:
-    """The outlet of a URL; a listener listens when this returns. Raises MediaError."""
+# What goes to some ends is always written in the same way.
+ONLY: dict[Scheme, Form] = {"udp": "mpegts", "srt": "mpegts", "rtmp": "flv", "v4l2": "yuv4mpegpipe"}
+
+
+def outlet_for(url: Url, form: Form, ffmpeg: str | None, *, wants_key: Callable[[], None], say: Say) -> Outlet:
+    """The outlet of a URL; a listener listens when this returns. ffmpeg: to be used beside us. Raises MediaError."""
+    only = ONLY.get(url.scheme, form)
+    if form != only:
+        raise MediaError(f"{url}: {url.scheme} carries {only}, not {form}")
     if url.scheme == "tcp":
-        return TcpOutlet(url, wants_key=wants_key, say=say)
+        return ListeningOutlet(url, TcpWire, wants_key=wants_key, say=say)
+    if url.scheme == "http":
+        return ListeningOutlet(url, HttpWire.serving(url, form), wants_key=wants_key, say=say)
+    if url.scheme in ("srt", "rtmp", "v4l2"):
+        if url.listens:
+            bound(url, socket.SOCK_DGRAM).close()  # whether it can be: ffmpeg would tell later
+        return LaneOutlet(BesideWire(url, ffmpeg), wants_key=wants_key, say=say)
     if url.scheme == "zmq":
         return LaneOutlet(ZmqWire(url, wants_key), wants_key=wants_key, say=say)
     if url.scheme == "udp":
-        if form != "mpegts":
-            raise MediaError(f"{url}: datagrams carry mpegts, not {form}")
         return LaneOutlet(UdpWire(url), wants_key=wants_key, say=say)
     return LaneOutlet(FileWire(url), wants_key=wants_key, say=say)
 
@@ -68,7 +74,7 @@ def outlet_for(url: Url, form: Form, *, wants_key: Callable[[], None], say: Say)
 class LaneOutlet:
     """An outlet with one lane."""
 
-    def __init__(self, wire: "ZmqWire | UdpWire | FileWire", *, wants_key: Callable[[], None], say: Say) -> None:
+    def __init__(self, wire: Wire, *, wants_key: Callable[[], None], say: Say) -> None:
         self._lane = Lane(wire, wants_key=wants_key, say=say)
 
     def put(self, coded: Coded) -> None:
@@ -90,97 +96,6 @@ class LaneOutlet:
         return self._lane.dropped
 
 
-class TcpOutlet:
-    """A listener: every reader has a lane, and so a container of its own, which begins at a keyframe."""
-
-    def __init__(self, url: Url, *, wants_key: Callable[[], None], say: Say) -> None:
-        self._url = url
-        self._wants_key = wants_key
-        self._say = say
-        self._gone = 0  # packets that were dropped for readers that have left
-        self._lanes: list[Lane] = []
-        self._lock = threading.Lock()
-        self._listener = bound(url, socket.SOCK_STREAM)
-        self._listener.listen()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._accept, name="bridge-listener", daemon=True)
-        self._thread.start()
-
-    def put(self, coded: Coded) -> None:
-        """Takes a packet for all readers."""
-        for lane in self._readers():
-            lane.put(coded)
-
-    def check(self) -> None:
-        """A listener may have no reader."""
-
-    def close(self) -> None:
-        """Ends all lanes."""
-        self._stopping.set()
-        self._thread.join()
-        self._listener.close()
-        for lane in self._readers():
-            lane.close(LAST_WORDS_S)
-
-    @property
-    def dropped(self) -> int:
-        """Packets that were dropped, of all readers."""
-        return self._gone + sum(lane.dropped for lane in self._readers())
-
-    def _readers(self) -> list[Lane]:
-        with self._lock:
-            self._gone += sum(lane.dropped for lane in self._lanes if lane.over)
-            self._lanes = [lane for lane in self._lanes if not lane.over]
-            return list(self._lanes)
-
-    def _accept(self) -> None:
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError, OSError):
-                connection, address = self._listener.accept()
-                self._take(connection, f"{self._url} (reader {address[0]}:{address[1]})")
-
-    def _take(self, connection: socket.socket, name: str) -> None:
-        if len(self._readers()) >= MOST_READERS:
-            connection.close()
-            self._say(f"{name} is turned away: {MOST_READERS} read already")
-            return
-        lane = Lane(TcpWire(connection, name), wants_key=self._wants_key, say=self._say)
-        with self._lock:
-            self._lanes.append(lane)
-
-
-class TcpWire:
-    """A reader that has connected."""
-
-    comes_back = False
-
-    def __init__(self, connection: socket.socket, name: str) -> None:
-        self.name = name
-        self._connection = connection
-        kept_alive(connection).settimeout(None)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def open(self) -> None:
-        """It is there."""
-
-    def write(self, data: bytes) -> int:
-        """The length of data."""
-        self._connection.sendall(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is kept."""
-
-    def interrupt(self) -> None:
-        """Hangs up on a reader that does not read."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Lets go of the socket."""
-        self._connection.close()
-
-
 class ZmqWire:
     """An XPUB socket that ffmpeg's SUB sockets connect to. It tells of new readers, and drops what they do not take.
 
@@ -189,6 +104,7 @@ class ZmqWire:
     """
 
     comes_back = False
+    calls = False
 
     def __init__(self, url: Url, wants_key: Callable[[], None]) -> None:
         self.name = str(url)
@@ -241,6 +157,7 @@ class UdpWire:
     """Datagrams to one address. Nobody need be there."""
 
     comes_back = False
+    calls = False
 
     def __init__(self, url: Url) -> None:
         self.name = str(url)
@@ -283,6 +200,8 @@ class UdpWire:
 
 class FileWire:
     """Standard output, a FIFO, which is opened again for each reader, or a file."""
+
+    calls = False
 
     def __init__(self, url: Url) -> None:
         self.name = "standard output" if url.scheme == "standard" else url.path

@@ -15,15 +15,17 @@ from ..film.formats import add_copy, can_hold, coding_of
 from ..film.media import Buffer, ColourTags
 from .timeline import TICKS
 
-Form = Literal["mpegts", "nut", "h264", "mjpeg", "rawvideo"]
+Form = Literal["mpegts", "nut", "flv", "h264", "mjpeg", "rawvideo", "yuv4mpegpipe"]
 
-FORMS: tuple[Form, ...] = ("mpegts", "nut", "h264", "mjpeg", "rawvideo")
+FORMS: tuple[Form, ...] = ("mpegts", "nut", "flv", "h264", "mjpeg", "rawvideo", "yuv4mpegpipe")
 # What may come in: containers that name no other files, and pictures alone.
 IN_FORMS = ("mpegts", "nut", "matroska", "flv", "mov", "h264", "mjpeg", "rawvideo")
 # What raw pictures may be, in FFmpeg's names: a byte a sample, without padding.
 RAW_PIXELS = ("yuv420p", "nv12", "yuv422p", "yuyv422", "yuv444p", "gray", "bgr24", "rgb24", "bgra", "rgba")
 # Forms that hold more than the picture.
-CONTAINERS = ("mpegts", "nut")
+CONTAINERS = ("mpegts", "nut", "flv")
+# FFmpeg puts more into FLV, which servers and players do not find there; and they look for one track alone.
+FLV_SOUND = ("aac", "mp3", "mp3float")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,22 @@ class Tracks:
             self.templates.append(add_copy(self._holder, stream))
             self.numbers[stream.index] = len(self.templates)
 
+    def held_by(self, form: Form) -> list[int]:
+        """The places of what an output can hold."""
+        if form not in CONTAINERS:
+            return []
+        held = [number for number, each in enumerate(self.templates, 1) if can_hold(form, each)]
+        if form == "flv":
+            return [number for number in held if coding_of(self.templates[number - 1]) in FLV_SOUND][:1]
+        return held
+
     def left_out(self, form: Form) -> list[str]:
         """What an output cannot hold, in sentences."""
+        held = self.held_by(form)
         return [
             f"The {each.type} ({coding_of(each)}) is left out: {form} cannot hold it."
-            for each in self.templates
-            if form not in CONTAINERS or not can_hold(form, each)
+            for number, each in enumerate(self.templates, 1)
+            if number not in held
         ]
 
 
@@ -117,15 +129,21 @@ def _key(stream: av.stream.Stream) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """What an output holds. size: of the pictures at its beginning."""
+    """What an output holds. size: of the pictures at its beginning. head: of flv, the first of them, coded.
+
+    rate: pictures a second, as far as that is known.
+    """
 
     form: Form
     size: tuple[int, int]
     tracks: Tracks
+    head: bytes = b""
+    rate: Fraction | None = None
 
     def continues(self, other: "Layout") -> bool:
         """Whether it can be written on where that one was, without a new header: coded pictures say their size."""
-        return self.form == other.form and self.tracks.key == other.tracks.key
+        same_tracks = self.form not in CONTAINERS or self.tracks.key == other.tracks.key
+        return same_tracks and (self.form, self.head) == (other.form, other.head)
 
 
 def ticks(pts: int | None, time_base: Fraction | None) -> int | None:

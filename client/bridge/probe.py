@@ -21,7 +21,7 @@ def probe(incoming: Incoming) -> str:
     """What comes in, a line a stream. Raises MediaError, which says why that cannot be told."""
     stopping = threading.Event()
     inbox = Inbox()
-    transport = transport_for(incoming.checked().url, stopping, say=inbox.say)
+    transport = transport_for(incoming.checked().url, stopping, inbox.say, incoming.ffmpeg)
     reader = Reader(incoming, transport, inbox, stopping)
     reader.start()
     try:

@@ -5,15 +5,17 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from ...proto.brief import Brief
-from ...proto.errors import RefusedError
+from ...proto.errors import Code, RefusedError
 from ...proto.messages import Result
 from ..errors import DaemonGone, MediaError
 from ..film.formats import codec_named
 from ..local_daemon import connected
 from ..painting import Client, Session
+from .cadence import HIGHEST_RATE
 from .inbox import Inbox
 from .output import Output, form_of
 from .parts import Form, Picture, Placed, Shape, Sound, Tracks
@@ -46,12 +48,15 @@ class Bridge:
     max_pixels: int | None = None
     max_delay_ms: float | None = None
     linger_s: float | None = None
+    out_rate: Fraction | None = None  # pictures a second, evenly; None: as they come
 
     def checked(self) -> "Bridge":
         """This. Raises WarpaintError for what is wrong before anything is opened."""
         Brief().changed(self.brief)
         codec_named("h264", self.crf)
         self.incoming.checked()
+        if self.out_rate is not None and self.out_rate > HIGHEST_RATE:
+            raise MediaError(f"--out-rate goes up to {HIGHEST_RATE} pictures a second, and is {float(self.out_rate):g}")
         return self
 
 
@@ -61,6 +66,7 @@ class Tally:
 
     received: int = 0
     sent: int = 0
+    repeated: int = 0  # of those sent
     dropped: dict[str, int] = field(default_factory=dict)  # by what dropped them
 
     def add(self, what: str, count: int) -> None:
@@ -78,14 +84,24 @@ def run(bridge: Bridge, *, say: Say, stopping: threading.Event) -> Tally:
     inbox = Inbox()
     with ExitStack() as stack:
         stack.callback(inbox.close)
-        reader = Reader(incoming, transport_for(incoming.url, stopping, say=inbox.say), inbox, stopping)
+        transport = transport_for(incoming.url, stopping, inbox.say, incoming.ffmpeg)
+        reader = Reader(incoming, transport, inbox, stopping)
         stack.callback(reader.stop, STOP_S)
-        output = Output(bridge.target, form_of(bridge.target, bridge.form), bridge.crf, inbox.say)
+        output = Output(
+            bridge.target,
+            form_of(bridge.target, bridge.form),
+            bridge.crf,
+            inbox.say,
+            ffmpeg=incoming.ffmpeg,
+            rate=bridge.out_rate,
+        )
         stack.callback(output.close)
         stack.callback(stopping.set)
         pump = Pump(bridge, inbox, output, say)
         if incoming.url.scheme == "rtmp" and "/" not in incoming.url.path:
             say("whoever reaches the rtmp port may publish: the address has no stream key, so any is taken")
+        if incoming.url.scheme == "rtsp" and incoming.url.listens:
+            say("whoever reaches the rtsp port may publish: the path is not checked")
         say(f"bridging {incoming.url} to {bridge.target}")
         _keep_connected(bridge, pump, reader, stopping, say)
         pump.conclude(reader)
@@ -140,7 +156,7 @@ class Pump:
         """Pumps until it is to end. Raises DaemonGone, MediaError when nobody can read, and RefusedError at first."""
         try:
             while not stopping.is_set():
-                client.wait(self._inbox, timeout_s=LOOK_S)
+                client.wait(self._inbox, timeout_s=min(LOOK_S, self._output.fill_in_s))
                 items, sentences = self._inbox.take()
                 for sentence in sentences:
                     self._say(sentence)
@@ -160,6 +176,8 @@ class Pump:
         self.tally.add("packets of the input that could not be decoded", reader.damaged)
         self.tally.received = self._inbox.received
         self.tally.sent = self._output.pictures
+        self.tally.repeated = self._output.repeated
+        self.tally.add("painted pictures to keep the rate", self._output.left_out)
         self.tally.add("pictures as newer ones came", self._inbox.dropped)
         self.tally.add("packets of sound as too much waited", self._delay.dropped + self._inbox.sounds_dropped)
         self.tally.add("packets as a reader was too slow", self._output.dropped)
@@ -209,13 +227,14 @@ class Pump:
             max_pixels=bridge.max_pixels,
             max_delay_ms=bridge.max_delay_ms,
             linger_s=bridge.linger_s,
+            name=f"bridge {bridge.incoming.url} to {bridge.target}",
             rate=bridge.incoming.rate,
             **bridge.brief,
         )
         try:
             session.open(shape.source)
         except RefusedError as error:
-            self._refused(error)
+            self._refused(client, error)
             return None
         size = f"{shape.source.width}x{shape.source.height}"
         if self.painted or self._shape is not None:
@@ -223,14 +242,18 @@ class Pump:
         self._session, self._shape, self._refusals = session, shape, 0
         return session
 
-    def _refused(self, error: RefusedError) -> None:
-        """A sender that cannot be served ends nothing: the next one may be. At first it is the user who is to know."""
-        if not self.painted:
+    def _refused(self, client: Client, error: RefusedError) -> None:
+        """A sender that cannot be served ends nothing: the next one may be. At first it is the user who is to know.
+
+        Raises the error then, unless the daemon is but busy.
+        """
+        busy = _is_busy(client, error.code)
+        if not self.painted and not busy:
             raise error
         self._refusals += 1
         self._refused_until_s = time.monotonic() + pause_s(self._refusals)
         if self._refusals == 1:
-            self._say(f"the daemon refuses this input: {error}")
+            self._say(f"the daemon refuses this input: {error}{'; trying again' if busy else ''}")
 
     def _end_session(self) -> None:
         """Ends the session when what is in hand is painted, and sends that."""
@@ -260,6 +283,8 @@ class Pump:
                 self._shown = ticks
                 self.painted += 1
             self._forget()
+        if (filled := self._output.fill()) is not None:
+            self._shown = filled
         self._sound(self._shown)
 
     def _sound(self, shown: int | None) -> None:
@@ -270,3 +295,10 @@ class Pump:
         """The steps of pictures that were dropped: those before the last one that was sent."""
         if self._shown is not None:
             self._steps = {pts: step for pts, step in self._steps.items() if pts > self._shown}
+
+
+def _is_busy(client: Client, code: Code) -> bool:
+    """Whether what was refused may be taken later: others are served, who will leave, or it is a daemon that leaves."""
+    if code is Code.OVERLOADED:
+        return any(each.pacing == "live" for each in client.status().sessions)
+    return code in (Code.TOO_MANY_SESSIONS, Code.SHUTTING_DOWN)

@@ -27,6 +27,7 @@ from ..film.media import ColourTags, colour_components, conformed, reason, tight
 from ..film.packets import Packet
 from ..film.reader import DEINTERLACED, video_stream
 from ..film.traits import notices_of, rotation_of, tags_of
+from . import rtsp
 from .inbox import Inbox
 from .parts import Picture, Shape, Sound, Tracks, ticks
 from .patience import pause_s
@@ -40,8 +41,10 @@ from .urls import Url
 PROBE_BYTES, PROBE_US = 65_536, 1_000_000
 # Containers that may come from a network: nothing that names other files, and no text.
 CONTAINERS = "mpegts,nut,matroska,webm,flv,mov,mp4,avi,ogg"
-# And the container of a stream that has no beginning, where probing may meet it in the middle, or that is known.
-STREAMED = {"zmq": "mpegts", "udp": "mpegts", "rtmp": "flv"}
+# And the container of a stream that has no beginning, where probing may meet it in the middle.
+STREAMED = {"zmq": "mpegts", "udp": "mpegts", "srt": "mpegts"}
+# What we or FFmpeg open by themselves, and cameras, come in one form alone, as FFmpeg calls it.
+ONLY = {"rtmp": "flv", "rtsp": "rtsp", "v4l2": "nut"}
 
 # FFmpeg's decoders for formats that are pictures alone.
 DECODERS = {"h264": "h264", "mjpeg": "mjpeg"}
@@ -53,20 +56,25 @@ MATRICES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Co
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What is to come in. form: None: looks itself. size, pixels, rate: of rawvideo, and for formats without times."""
+    """What is to come in. form: None: looks itself. size, pixels, rate: of rawvideo, and for formats without times.
+
+    ffmpeg: the program beside us, where one is needed; None: that of the PATH.
+    """
 
     url: Url
     form: str | None = None
     size: tuple[int, int] | None = None
     pixels: str = "yuv420p"
     rate: Fraction | None = None
+    ffmpeg: str | None = None
 
     def checked(self) -> "Incoming":
         """This. Raises MediaError where something is missing."""
         if self.form == "rawvideo" and self.size is None:
             raise MediaError("rawvideo does not say its size: give --size WIDTHxHEIGHT")
-        if self.url.scheme == "rtmp" and self.form not in (None, "flv"):
-            raise MediaError(f"rtmp carries flv, not {self.form}")
+        only = ONLY.get(self.url.scheme)
+        if only is not None and self.form not in (None, only):
+            raise MediaError(f"{self.url.scheme} carries {only}, not {self.form}")
         return self
 
 
@@ -179,13 +187,15 @@ class Reader:
     def _opened(self) -> InputContainer:
         url, form = self._incoming.url, self._incoming.form
         probing = {"probesize": str(PROBE_BYTES), "analyzeduration": str(PROBE_US), "fpsprobesize": "0"}
+        if url.scheme == "rtsp":
+            return rtsp.opened(url, probing)
         if self._transport is None:
             raise MediaError(f"{url} has no transport")
         options = probing | {"format_whitelist": CONTAINERS + ",h264,mjpeg,rawvideo"}
         if form == "rawvideo" and self._incoming.size:
             width, height = self._incoming.size
             options |= {"video_size": f"{width}x{height}", "pixel_format": self._incoming.pixels}
-        chosen = form or STREAMED.get(url.scheme)
+        chosen = form or STREAMED.get(url.scheme) or ONLY.get(url.scheme)
         return av.open(_Bytes(self._transport), "r", format=chosen, options=options, metadata_errors="replace")
 
     def _take_container(self, container: InputContainer) -> None:

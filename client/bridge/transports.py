@@ -20,6 +20,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from ..errors import MediaError
 from ..film.media import reason
+from .beside import BesideReader
 from .urls import Url
 
 # How often somebody who waits looks whether the bridge ends, seconds.
@@ -57,15 +58,24 @@ class Transport(Protocol):
         """Lets go of everything."""
 
 
-def transport_for(url: Url, stopping: threading.Event, say: Callable[[str], None]) -> Transport | None:
+def transport_for(
+    url: Url, stopping: threading.Event, say: Callable[[str], None], ffmpeg: str | None = None
+) -> Transport | None:
     """The transport of a URL; a listener listens when this returns. None: FFmpeg does it. Raises MediaError.
 
-    say: told of who is turned away.
+    say: told of who is turned away. ffmpeg: the program that is used beside us where one is needed; None: that of the
+    PATH.
     """
     if url.scheme == "rtmp":
         from .rtmp.listener import RtmpReader  # which is made of what is here
 
         return RtmpReader(url, stopping, say)
+    if url.listens and url.scheme in ("rtsp", "srt"):  # whether it can be: FFmpeg would tell later
+        bound(url, socket.SOCK_DGRAM if url.scheme == "srt" else socket.SOCK_STREAM).close()
+    if url.scheme == "rtsp":
+        return None
+    if url.scheme in ("srt", "v4l2"):
+        return BesideReader(url, stopping, ffmpeg)
     if url.scheme == "zmq":
         return ZmqReader(url, stopping)
     if url.scheme == "tcp":

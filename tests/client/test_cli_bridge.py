@@ -27,6 +27,7 @@ from support.bridge import (
     alarmed,
     free_port,
     moving,
+    refused,
 )
 from support.daemon import Daemon, daemon
 from warpaint.client.bridge.sources import Incoming
@@ -138,12 +139,21 @@ CLIP = ("-re", "-f", "lavfi", "-i", FLASH, "-re", "-f", "lavfi", "-i", BEEP)
 FRAME_S = 1 / 25
 
 
-@pytest.mark.parametrize("painter", ["identity", pytest.param("filters", marks=pytest.mark.slow)])
-def test_sound_stays_with_its_picture(programs: Programs, tmp_path: Path, painter: str) -> None:
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--painter", "identity"),
+        pytest.param(("--painter", "filters"), marks=pytest.mark.slow),
+        pytest.param(("--out-rate", "25"), marks=pytest.mark.slow),
+        pytest.param(("--out-rate", "60"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_sound_stays_with_its_picture(programs: Programs, tmp_path: Path, flags: tuple[str, ...]) -> None:
     coded = (*LIVE, "-c:a", "aac")
     programs.made(reference := tmp_path / "reference.nut", *coded, "-t", "4", "-f", "nut", inputs=CLIP)
     source, target = url(TCP + LISTEN), url(TCP + LISTEN)
-    bridge = programs.standing(source, target, "--painter", painter)
+    bridge = programs.standing(source, target, *flags)
     programs.start(*CLIP, *coded, *MPEGTS, source.removesuffix(LISTEN))
     copied = ("-copyts", "-i", target.removesuffix(LISTEN), "-c", "copy", "-t", "4", "-f", "nut")
     programs.start(*copied, str(got := tmp_path / "got.nut")).wait(COMES_WITHIN_S)
@@ -299,15 +309,6 @@ def test_what_becomes_of_the_picture_is_said(programs: Programs) -> None:
 
 
 # What cannot be begun, and --probe
-
-
-def refused(programs: Programs, *arguments: str) -> str:
-    """What it says, when it ends at once with exit code 1."""
-    command = [str(WARPAINT), "bridge", *arguments, "--daemon", programs.daemon]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMES_WITHIN_S)
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 @pytest.mark.parametrize("form", [TCP + LISTEN, ZMQ, UDP])

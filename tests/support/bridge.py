@@ -181,3 +181,24 @@ def moving(pictures: Sequence[Gray]) -> bool:
     """Whether they are a film: no two neighbours are the same, and none is flat."""
     differ = all((one != other).any() for one, other in pairwise(pictures))
     return differ and all(picture.std() > 20 for picture in pictures)
+
+
+def leave(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a program that says goodbye: one that does not is missed after five seconds by SRT."""
+    process.terminate()
+    process.wait(ENDS_WITHIN_S)
+
+
+def refused(programs: Programs, *arguments: str) -> str:
+    """What a bridge says that ends at once with exit code 1."""
+    command = [str(WARPAINT), "bridge", *arguments, "--daemon", programs.daemon]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMES_WITHIN_S)
+    if done.returncode != 1 or "Traceback" in done.stderr:
+        raise RuntimeError(f"it ended with {done.returncode}: {done.stderr}")
+    return done.stderr
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(each) for path in found for each in path.read_text().split()]

@@ -21,16 +21,20 @@ class Gate:
     """A reader that reads when the gate is open. `fails`: and then goes away."""
 
     name = "a reader"
-    comes_back = False
+    calls = False
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: bool = False, comes_back: bool = False) -> None:
+        self.comes_back = comes_back
+        self.tries = 0
         self.taken: list[bytes] = []
         self.opened = threading.Event()
         self.reached = threading.Event()
         self._fails = fails
 
     def open(self) -> None:
-        pass
+        self.tries += 1
+        if self.comes_back and self.tries <= 3:
+            raise ConnectionRefusedError("nobody is there")
 
     def write(self, data: bytes) -> int:
         self.reached.set()
@@ -53,8 +57,8 @@ class Gate:
 class Bench:
     """A lane, its reader, and what was heard of it."""
 
-    def __init__(self, *, fails: bool = False) -> None:
-        self.gate = Gate(fails=fails)
+    def __init__(self, *, fails: bool = False, comes_back: bool = False) -> None:
+        self.gate = Gate(fails=fails, comes_back=comes_back)
         self.said: list[str] = []
         self.wanted = 0
         self.begun = threading.Event()
@@ -118,6 +122,26 @@ def test_a_reader_that_is_gone_ends_the_lane() -> None:
     assert bench.lane.over
     assert bench.lane.broken == "gone"
     bench.put(key=True)  # does no harm
+
+
+def test_a_reader_that_is_not_there_yet_is_looked_for_again_and_nothing_waits_meanwhile() -> None:
+    bench = Bench(comes_back=True)
+    for _ in range(2 * WAITING_PACKETS):
+        bench.put(key=True)
+    assert bench.lane.dropped == 0
+    bench.gate.opened.set()
+    assert bench.begun.wait(ENDS_WITHIN_S)
+    started(bench)
+    bench.lane.close(ENDS_WITHIN_S)
+    assert bench.gate.tries == 4
+    assert bench.said == ["a reader: nobody is there; trying again"]
+
+
+def test_a_lane_whose_reader_is_not_there_ends_at_once() -> None:
+    bench = Bench(comes_back=True)
+    bench.gate.tries = -1_000
+    bench.lane.close(ENDS_WITHIN_S)
+    assert bench.lane.over
 
 
 # The inbox
