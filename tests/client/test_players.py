@@ -30,6 +30,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "ffmpeg.md"
 WAYS = {
     "tcp": ("tcp://127.0.0.1:{}?listen=1", "tcp://127.0.0.1:{}"),
     "udp": ("udp://127.0.0.1:{}", "udp://127.0.0.1:{}"),
+    "http": ("http://127.0.0.1:{}/live.ts?listen=1", "http://127.0.0.1:{}/live.ts"),
     "zmq": ("zmq:tcp://127.0.0.1:{}", "zmq:tcp://127.0.0.1:{}"),
 }
 
