@@ -1,10 +1,22 @@
-"""Command-line flags made from the Brief: the same names, the same bounds, the same words."""
+"""Flags that several commands have: those made from the Brief, with its names, bounds and words, and of a session."""
 
 import argparse
 import types
+from fractions import Fraction
 from typing import Any, Literal, get_args, get_origin
 
 from ..proto.brief import Brief
+
+DAEMON_HELP = "the daemon's address [the user's own daemon, or one that is started for this]"
+
+
+def add_session_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a session: its daemon, its engines, its Brief."""
+    parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
+    parser.add_argument("--painter", help="one of the daemon's painters [its first]")
+    parser.add_argument("--flow", help="one of the daemon's flow engines; none: each frame alone [its first]")
+    parser.add_argument("--max-pixels", type=int, help="work at no more pixels than this [the daemon's limit]")
+    add_brief_flags(parser)
 
 
 def add_brief_flags(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +41,26 @@ def brief_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of the Brief that were given."""
     given = {name: getattr(arguments, name) for name in Brief.model_fields}
     return {name: _frozen(value) for name, value in given.items() if value is not None}
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height, as in 1280x720. Raises ValueError."""
+    width, _, height = text.partition("x")
+    size = int(width), int(height)
+    if min(size) < 1:
+        raise ValueError(text)
+    return size
+
+
+def rate_of(text: str) -> Fraction:
+    """Pictures a second: more than none. Raises ValueError."""
+    try:
+        rate = Fraction(text)
+    except ZeroDivisionError:
+        rate = Fraction(0)
+    if rate <= 0:
+        raise ValueError(text)
+    return rate
 
 
 def _plain(annotation: Any) -> type:
