@@ -70,7 +70,8 @@ def clip(make: Make) -> Path:
 
 
 def pattern(size: str = "64x48", *, frames: int = 10, source: str = "testsrc2") -> tuple[object, ...]:
-    return ("-f", "lavfi", "-i", f"{source}=s={size}:r=25", "-frames:v", frames)
+    # The input has an end of its own: beside subtitles ffmpeg 5 goes on for ever after the last frame of -frames:v.
+    return ("-f", "lavfi", "-t", frames / 25, "-i", f"{source}=s={size}:r=25", "-frames:v", frames)
 
 
 def run(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
