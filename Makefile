@@ -16,11 +16,10 @@ demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo
 	mkdir -p demo
 	$(BIN)/warpaint run footage/bigbuckbunny.mp4 demo/painted.mp4 --sheet demo/compare.png
 
-# What only computes runs in two processes; what has clocks in it runs alone.
-COMPUTE := tests/engines tests/examples tests/proto
+# Tests with deadlines have the machine to themselves; all others share it, two at a time.
 test: $(DEV) $(FOOTAGE)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTE)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(COMPUTE))
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not timing'
+	$(BIN)/python -m pytest -m 'timing and not slow'
 
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff format --check $(CODE)

@@ -326,3 +326,81 @@ def test_nothing_sleeps_on_the_way_of_a_frame(folder: str) -> None:
     for file in files_of(folder):
         for call in calls(file):
             assert called(call) != "sleep", f"{file}:{call.lineno}"
+
+
+# Tests
+
+# A bound of so much, seconds, is kept on a machine that has other work; in `make test` tests run beside one another.
+ROOMY_S = 5.0
+CLOCKS = {"monotonic", "perf_counter"}
+
+
+@pytest.mark.parametrize(
+    ("line", "tight"),
+    [
+        ("assert time.monotonic() - began < 2.0", True),
+        ("assert 0.4 < time.perf_counter() - began <= LIMIT_S", True),
+        ("assert max(each.delay_ms for each in answers) < 1e3 * BUSY_S", True),
+        ("assert time.monotonic() - began < pause_s + 5", False),
+        ("assert time.monotonic() - began >= 0.3", False),
+        ("assert time.monotonic() < deadline", False),
+        ("x = time.monotonic() - began < 2.0", False),
+    ],
+)
+def test_deadlines_are_seen(line: str, tight: bool) -> None:
+    assert has_deadline(ast.parse(line)) == tight
+
+
+def test_tests_with_deadlines_are_marked() -> None:
+    found = 0
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        of_file = any(is_timing(each.value) for each in tree.body if isinstance(each, ast.Assign))
+        for each in tree.body:
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and has_deadline(each):
+                found += 1
+                assert of_file or any(map(is_timing, each.decorator_list)), (
+                    f"{file.name}:{each.lineno} {each.name} lacks @pytest.mark.timing"
+                )
+    assert found
+
+
+def is_timing(node: ast.expr) -> bool:
+    return "pytest.mark.timing" in ast.unparse(node)
+
+
+def has_deadline(tree: ast.AST) -> bool:
+    """Whether an assert in it gives something less than ROOMY_S."""
+    comparisons = (
+        each
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+        for each in ast.walk(node)
+        if isinstance(each, ast.Compare)
+    )
+    return any(
+        isinstance(operator, ast.Lt | ast.LtE) and (is_delay(left) or (is_duration(left) and not is_roomy(right)))
+        for each in comparisons
+        for left, operator, right in zip([each.left, *each.comparators], each.ops, each.comparators, strict=False)
+    )
+
+
+def is_delay(node: ast.expr) -> bool:
+    return any(isinstance(each, ast.Attribute) and each.attr == "delay_ms" for each in ast.walk(node))
+
+
+def is_duration(node: ast.expr) -> bool:
+    """Whether it is the time since something."""
+    return any(
+        isinstance(each, ast.BinOp)
+        and isinstance(each.op, ast.Sub)
+        and isinstance(each.left, ast.Call)
+        and called(each.left) in CLOCKS
+        for each in ast.walk(node)
+    )
+
+
+def is_roomy(node: ast.expr) -> bool:
+    """Whether a number in it is ROOMY_S or more."""
+    numbers = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return any(isinstance(number, int | float) and number >= ROOMY_S for number in numbers)

@@ -318,6 +318,7 @@ def test_credentials(painter: Painter, webui: Webui, monkeypatch: pytest.MonkeyP
 # Cancelling
 
 
+@pytest.mark.timing
 def test_cancelling_interrupts_webui(painter: Painter, webui: Webui) -> None:
     webui.waits_for_interrupt = True
     cancelled_at: list[float] = []
@@ -334,6 +335,7 @@ def test_cancelling_interrupts_webui(painter: Painter, webui: Webui) -> None:
     assert len(webui.asked) == 1
 
 
+@pytest.mark.timing
 def test_cancelling_where_webui_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes connections, and never answers, not even to the interrupt."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

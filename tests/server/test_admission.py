@@ -15,6 +15,8 @@ from warpaint.server import admission as admission_module
 from warpaint.server.admission import BELIEVED_FRAMES, TRIAL_FRAMES, TRIAL_SIZES, TRIAL_WARM_UP, Admission
 from warpaint.server.engine_room import EngineRoom
 
+pytestmark = pytest.mark.timing
+
 PIXELS = 640 * 384
 NEVER_S = 60_000.0
 

@@ -145,6 +145,7 @@ def test_a_place_that_a_vanished_client_held_is_free_again(tmp_path: Path) -> No
 # Clients that are rude
 
 
+@pytest.mark.timing
 def test_a_client_that_never_reads_slows_nobody_and_fills_no_memory(running: Daemon) -> None:
     """It sends 350 MB, of which the daemon takes a window; the rest is refused."""
     source = Source(width=320, height=180)
@@ -193,6 +194,7 @@ def test_results_that_nobody_takes_are_counted_and_bounded(running: Daemon) -> N
 
 
 @pytest.mark.parametrize("kind", ["ping", "status"])
+@pytest.mark.timing
 def test_a_flood_from_a_client_that_does_not_read_slows_nobody_and_fills_no_memory(tmp_path: Path, kind: str) -> None:
     with (
         daemon(tmp_path) as flooded,
@@ -298,6 +300,7 @@ def test_after_sigterm_nothing_new_is_taken_and_that_is_said(tmp_path: Path) -> 
         assert ending.process.wait(ENDED_WITHIN_S) == 0
 
 
+@pytest.mark.timing
 def test_what_takes_longer_than_drain_s_is_dropped_and_reported(tmp_path: Path) -> None:
     with (
         daemon(tmp_path, "--painters", "painters_under_test:Slow", "--drain-s", "0.2") as ending,

@@ -178,6 +178,7 @@ def test_a_film_goes_on_from_where_it_was_before_a_frame_failed(wire: Wire) -> N
         np.testing.assert_array_equal(shown(each), 255 - picture())
 
 
+@pytest.mark.timing
 def test_a_painter_that_takes_too_long_is_given_up_and_holds_nobody_up(running: Daemon, wire: Wire) -> None:
     with Wire(running.address) as neighbour:
         neighbour.open(SOURCE, painter="filters", flow="none", brief=Brief(look="poster"))

@@ -36,6 +36,8 @@ from warpaint.proto.messages import (
     Updated,
 )
 
+pytestmark = pytest.mark.timing
+
 SIZE = (192, 112)
 RATE = 15
 SOURCE = Source(width=SIZE[0], height=SIZE[1], rate=RATE)

@@ -22,6 +22,8 @@ from support.metrics import ANYWHERE, base, get, scraped, total
 from warpaint.proto.brief import Brief
 from warpaint.proto.messages import Close, Closed, Dropped, Error, FrameIn, Painted, Source
 
+pytestmark = pytest.mark.timing
+
 SIZE = (192, 112)
 SOURCE = Source(width=SIZE[0], height=SIZE[1])
 TINY = Source(width=32, height=16)

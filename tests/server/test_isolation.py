@@ -330,6 +330,7 @@ def test_a_painter_that_cannot_be_loaded_again_says_why_at_each_call(
         assert painters_alive() == []
 
 
+@pytest.mark.timing
 def test_a_death_is_seen_even_if_another_process_holds_the_conversation() -> None:
     with painter("LeavesAProcess") as there:
         began = time.monotonic()
@@ -352,6 +353,7 @@ def test_twenty_restarts_leave_nothing() -> None:
 # Cancelling
 
 
+@pytest.mark.timing
 def test_a_painter_is_told_promptly_that_it_is_cancelled() -> None:
     with painter("BusyInPython") as there:
         cancelled, results = threading.Event(), list[PaintDone]()
@@ -365,6 +367,7 @@ def test_a_painter_is_told_promptly_that_it_is_cancelled() -> None:
         assert pid_of(there) == pid
 
 
+@pytest.mark.timing
 def test_a_painter_that_does_not_stop_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "CANCEL_GRACE_S", 0.3)
     with painter("DoesNotStop") as there:
@@ -376,6 +379,7 @@ def test_a_painter_that_does_not_stop_is_ended(monkeypatch: pytest.MonkeyPatch) 
         assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.timing
 def test_a_painter_that_is_interrupted_gets_no_time_to_stop() -> None:
     """Only if its call is cancelled: another call, which took its place meanwhile, goes on."""
     with painter("BusyInPython") as busy, painter("DoesNotStop") as there:
@@ -423,6 +427,7 @@ def test_a_late_answer_does_not_replace_the_timeouts() -> None:
 # The end
 
 
+@pytest.mark.timing
 def test_closing_ends_a_painter_that_paints(monkeypatch: pytest.MonkeyPatch) -> None:
     with painter("DoesNotStop") as there:
         results: list[PaintDone] = []
@@ -442,6 +447,7 @@ BUSY = ("--painters", "painters_under_test:DoesNotStop")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.timing
 def test_processes_end_with_the_daemon_even_while_they_paint(tmp_path: Path, number: signal.Signals) -> None:
     with daemon(tmp_path, *BUSY, "--drain-s", "0.1") as running, Wire(running.address) as wire:
         (child,) = psutil.Process(running.process.pid).children()

@@ -64,6 +64,7 @@ def manager(address: str) -> Iterator[Manager]:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
+@pytest.mark.timing
 def test_a_daemon_says_when_it_listens_and_when_it_stops(tmp_path: Path, abstract: bool) -> None:
     address = f"@warpaint-notify-{os.getpid()}" if abstract else f"{tmp_path}/notify"
     with manager(address) as told, daemon(tmp_path, *LIGHT, env={"NOTIFY_SOCKET": address}) as running:
@@ -86,6 +87,7 @@ def test_a_daemon_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert said["STATUS"].startswith("no painter 'nosuch' here")
 
 
+@pytest.mark.timing
 def test_the_watchdog_is_fed_until_the_driver_hangs(tmp_path: Path) -> None:
     gate = tmp_path / "open"
     engines = ("--painters", "identity", "--flows", "flows_under_test:Hangs", "--stalled-s", "2")
