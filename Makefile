@@ -16,9 +16,10 @@ demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo
 	mkdir -p demo
 	$(BIN)/warpaint run footage/bigbuckbunny.mp4 demo/painted.mp4 --sheet demo/compare.png
 
-# Tests with deadlines have the machine to themselves; all others share it, two at a time.
+# Tests with deadlines have the machine to themselves; all others share it, two files at a time. These are taken as they
+# come: the files with fewest tests, which xdist would take last, are not the quickest.
 test: $(DEV) $(FOOTAGE)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not timing'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not timing'
 	$(BIN)/python -m pytest -m 'timing and not slow'
 
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
@@ -26,7 +27,7 @@ check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) examples tests
 
-bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, metrics, cost, flow, steadiness, live, resume, obs
+bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, metrics, cost, flow, steadiness, live, latency, resume, obs
 	$(BIN)/python tests/bench
 
 clean:  ## take away what the other targets made

@@ -1,7 +1,7 @@
 """Fixtures that several tests share."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,14 @@ from support.daemon import Daemon, daemon
 if TYPE_CHECKING:
     from support.pdc_exported import Exported
     from support.tiny_sd import Tiny
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was captured is made such that one process of pytest-xdist can tell it to another: half letters are not."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)

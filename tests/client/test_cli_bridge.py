@@ -34,8 +34,6 @@ from warpaint.client.bridge.sources import Incoming
 from warpaint.client.bridge.urls import input_url
 from warpaint.client.errors import MediaError
 
-pytestmark = pytest.mark.timing
-
 
 @pytest.fixture
 def programs(ffmpeg: str, shared_daemon: Daemon, tmp_path: Path) -> Iterator[Programs]:

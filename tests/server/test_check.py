@@ -79,7 +79,8 @@ def test_all_is_well_and_nothing_is_left(tmp_path: Path) -> None:
     assert "FFmpeg" in found.about("ffmpeg")
     assert "torch" in found.about("gpu")
     assert list(tmp_path.iterdir()) == []
-    left = [each for each in psutil.process_iter() if each.pid not in before and str(tmp_path) in str(each.cmdline())]
+    after = psutil.process_iter(["cmdline"])  # of processes that end meanwhile there is none
+    left = [each for each in after if each.pid not in before and str(tmp_path) in str(each.info["cmdline"])]
     assert left == []
 
 
