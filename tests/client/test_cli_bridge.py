@@ -98,6 +98,7 @@ def test_a_film_passes(programs: Programs, way: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.timing
 def test_a_pipe_passes_and_ends_with_its_input(programs: Programs, tmp_path: Path) -> None:
     film = tmp_path / "in.nut"
     programs.made(film, "-t", "3", *LIVE, "-f", "nut")
@@ -139,6 +140,7 @@ CLIP = ("-re", "-f", "lavfi", "-i", FLASH, "-re", "-f", "lavfi", "-i", BEEP)
 FRAME_S = 1 / 25
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "flags",
     [
