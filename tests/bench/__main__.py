@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 
-from bench import isolation, live, memory, metrics, resume, session, steadiness, wire
+from bench import isolation, latency, live, memory, metrics, resume, session, steadiness, wire
 
 
 def _cost() -> RenderableType:
@@ -42,6 +42,7 @@ BENCHES = {
     "cost": _cost,
     "flow": _flow,
     "live": live.run,
+    "latency": latency.run,
     "resume": resume.run,
     "obs": _obs,
     "steadiness": steadiness.run,
