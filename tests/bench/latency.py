@@ -50,6 +50,7 @@ BUILT_WITHIN_S, ENDED_WITHIN_S = 120.0, 30.0
 NODE_NEEDS, C_NEEDS = "apt-get install nodejs npm", "apt-get install gcc make libzmq3-dev libmsgpack-dev"
 
 NOTES = (
+    "Three figures are p50/p95/p99; of what is added, the differences of these.",
     f"Bridges and clients: pacing `live`, painter `identity`, flow `dis`, max_delay_ms {MAX_DELAY_MS}, else defaults.",
     "Without: the sender's stream, read at once. Of clients that is nothing: the picture is there already. JPEGs are "
     "coded before they are pushed, and not decoded.",
@@ -74,7 +75,7 @@ class Timing:
     @property
     def delivered(self) -> str:
         """The share of the frames, in words."""
-        share = f"{100 * len(self.delays_ms) / (FRAMES - WARM_UP):.1f} %"
+        share = f"{100 * len(self.delays_ms) / (FRAMES - WARM_UP):.0f} %"
         return f"{share}, {self.unread} unread" if self.unread else share
 
     @property
@@ -87,7 +88,7 @@ class Timing:
 
 def run() -> Table:
     """Delays by route, with and without Warpaint, and what it adds, beside the aim."""
-    columns = ("route", "p50 / p95 / p99, ms", "delivered", "without, ms", "delivered", "adds, ms", "adds, frames")
+    columns = ("route", "ms", "delivered", "without, ms", "delivered", "adds, ms", "adds, frames")
     title = f"Latency: from capture to the decoded picture, {WIDTH}x{HEIGHT}, {RATE:g} a second"
     table = Table(*columns, title=title, caption_justify="left")
     machine = _machine()
@@ -98,12 +99,13 @@ def run() -> Table:
                 table.add_row(route.name, *_cells(_bridged(route, films, running.address), _direct(route, films)))
             table.add_section()
             footage = _footage(films, running.address)
-            table.add_row("Python client, raw", *_cells(_of_footage(footage)))
+            table.add_row("Python, raw", *_cells(_of_footage(footage)))
             for language, program in (("Node", _node), ("C", _c)):
                 for encoding in ("raw", "jpeg"):
                     cells = _filmed_by(program, films, running.address, encoding)
-                    table.add_row(f"{language} client, {encoding}", *cells)
-    table.caption = "\n".join([machine, _daemons_work(footage), *NOTES])
+                    table.add_row(f"{language}, {encoding}", *cells)
+    load = f"load average {os.getloadavg()[0]:.1f} at the end, this bench's own work in it."
+    table.caption = "\n".join([machine, load.capitalize(), _daemons_work(footage), *NOTES])
     return table
 
 
@@ -121,10 +123,10 @@ def _daemons_work(footage: Footage) -> str:
         return f"The daemon, to the Python client: {footage.refused}."
     seen = Counter(info.provenance.value for _, info in footage.results)
     shares = ", ".join(f"{name} {100 * count / seen.total():.0f} %" for name, count in seen.most_common())
-    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in footage.stages_ms().items())
-    delays = " / ".join(f"{ms:.0f}" for ms in np.percentile(footage.delays_ms, [50, 95, 99]))
+    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in footage.stages_ms().items() if ms >= 0.05)
+    delays = _triple(np.percentile(footage.delays_ms, [50, 95, 99]))
     canvas = "x".join(map(str, footage.canvas or ()))
-    return f"The daemon, of the Python client: {shares} on a canvas of {canvas}; in it {delays} ms; {stages}."
+    return f"The daemon's part, of the Python client: {delays} ms; on average {stages}. Canvas {canvas}; {shares} of frames."
 
 
 def _cells(with_us: Timing, without: Timing | None = None) -> list[str]:
@@ -134,13 +136,13 @@ def _cells(with_us: Timing, without: Timing | None = None) -> list[str]:
         adds = with_us.percentiles - base
     except ValueError as error:
         return [str(error)]
-    shares = " / ".join(f"{each:.1f}{'*' if each > AIM_FRAMES else ''}" for each in adds / FRAME_MS)
+    shares = "/".join(f"{each:.1f}{'*' if each > AIM_FRAMES else ''}" for each in adds / FRAME_MS)
     beside = ["0", ""] if without is None else [_triple(base), without.delivered]
     return [_triple(with_us.percentiles), with_us.delivered, *beside, _triple(adds), shares]
 
 
 def _triple(values: NDArray[np.float64]) -> str:
-    return " / ".join(f"{each:.0f}" for each in values)
+    return "/".join(f"{each:.0f}" for each in values)
 
 
 # Between ffmpeg and a reader
@@ -169,20 +171,20 @@ def _read_udp(url: str) -> Seen:
 ZMQ, UDP = "zmq:tcp://127.0.0.1:{}", "udp://127.0.0.1:{}"
 ROUTES = (
     Route(
-        "zmq: h264, zmq: h264",
+        "zmq h264",
         *(ZMQ, ("-f", "h264", "-pkt_size", "2000000")),
         *(ZMQ, ("--in-format", "h264", "--out-format", "h264")),
         *(read_zmq, read_zmq),
     ),
     Route(
-        "rtmp: flv, tcp: nut",
+        "rtmp to tcp nut",
         *("rtmp://127.0.0.1:{}/live/key", ("-f", "flv")),
         *("tcp://127.0.0.1:{}?listen=1", ("--out-format", "nut")),
         lambda url: read_container(url.removesuffix("?listen=1"), "nut"),
         lambda url: read_container(url, "flv", {"listen": "1"}),
     ),
     Route(
-        "udp: mpegts, udp: mpegts",
+        "udp mpegts",
         *(UDP, ("-f", "mpegts", "-omit_video_pes_length", "0")),
         *(UDP, ()),
         *(_read_udp, _read_udp),

@@ -13,6 +13,7 @@ import numpy as np
 import zmq
 from rich.table import Table
 
+from support.bridge import free_port
 from support.daemon import daemon
 from warpaint.client.link import SOCKET_BUFFER
 from warpaint.client.painting import Client
@@ -59,7 +60,7 @@ def _daemon(transport: str, folder: Path) -> float:
 def _echo(transport: str, folder: str) -> float:
     """The same number of bytes there and back, between two processes, with nothing in between."""
     spawn = multiprocessing.get_context("spawn")
-    address = f"ipc://{folder}/echo.sock" if transport == "ipc" else "tcp://127.0.0.1:17467"
+    address = f"ipc://{folder}/echo.sock" if transport == "ipc" else f"tcp://127.0.0.1:{free_port()}"
     ready = spawn.Event()
     server = spawn.Process(target=_serve_echo, args=(address, FRAMES + WARM_UP, ready))
     server.start()
