@@ -104,8 +104,8 @@ def run() -> Table:
                 for encoding in ("raw", "jpeg"):
                     cells = _filmed_by(program, films, running.address, encoding)
                     table.add_row(f"{language}, {encoding}", *cells)
-    load = f"load average {os.getloadavg()[0]:.1f} at the end, this bench's own work in it."
-    table.caption = "\n".join([machine, load.capitalize(), _daemons_work(footage), *NOTES])
+    load = f"Load average {os.getloadavg()[0]:.1f} at the end, with what the bench itself does."
+    table.caption = "\n".join([machine, load, _daemons_work(footage), *NOTES])
     return table
 
 
@@ -126,7 +126,8 @@ def _daemons_work(footage: Footage) -> str:
     stages = ", ".join(f"{name} {ms:.1f}" for name, ms in footage.stages_ms().items() if ms >= 0.05)
     delays = _triple(np.percentile(footage.delays_ms, [50, 95, 99]))
     canvas = "x".join(map(str, footage.canvas or ()))
-    return f"The daemon's part, of the Python client: {delays} ms; on average {stages}. Canvas {canvas}; {shares} of frames."
+    where = f"Canvas {canvas}; {shares} of the frames."
+    return f"The daemon's part, of the Python client: {delays} ms; on average {stages}. {where}"
 
 
 def _cells(with_us: Timing, without: Timing | None = None) -> list[str]:
