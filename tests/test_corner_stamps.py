@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from support.clips import frames
-from support.daemon import Daemon
 from support.corner_stamps import HEIGHT, NUMBERS, WIDTH, read_stamp, stamp
+from support.daemon import Daemon
 from warpaint.client.painting import Client
 
 SIZE = (640, 360)

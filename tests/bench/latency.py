@@ -34,8 +34,8 @@ from bench.streams import (
     wait_for_listener,
 )
 from support.bridge import WARPAINT, RunningBridge, free_port
-from support.daemon import daemon
 from support.corner_stamps import read_stamp
+from support.daemon import daemon
 
 FRAME_MS = 1e3 / RATE
 WARM_UP_S, MEASURED_S = 4.0, 10.0
