@@ -6,7 +6,7 @@ Pictures that are not taken in time are dropped after decoding, as the next one 
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -28,6 +28,7 @@ from ..film.packets import Packet
 from ..film.reader import DEINTERLACED, video_stream
 from ..film.traits import notices_of, rotation_of, tags_of
 from . import rtsp
+from .early import TICK, EarlyPictures
 from .inbox import Inbox
 from .parts import Picture, Shape, Sound, Tracks, ticks
 from .patience import pause_s
@@ -95,6 +96,7 @@ class Reader:
         self._shape: Shape | None = None
         self._sound_ends: dict[int, int] = {}  # when the next packet of a track begins, ticks
         self._deinterlacer: Deinterlacer | None = None
+        self._bytes: _Bytes | None = None  # of the stream that is read, unless FFmpeg opens it by itself
         self._began: tuple[float, int] | None = None  # on the wall and in the film, of a file that is to be paced
         self._said = ""
         self._thread = threading.Thread(target=self._run, name="bridge-reader", daemon=True)
@@ -140,7 +142,7 @@ class Reader:
         except (OSError, ValueError, av.FFmpegError) as error:
             self._say(f"{self._name}: {reason(error)}")
         finally:
-            self._began = None
+            self._began = self._bytes = None
 
     @property
     def _name(self) -> str:
@@ -196,7 +198,8 @@ class Reader:
             width, height = self._incoming.size
             options |= {"video_size": f"{width}x{height}", "pixel_format": self._incoming.pixels}
         chosen = form or STREAMED.get(url.scheme) or ONLY.get(url.scheme)
-        return av.open(_Bytes(self._transport), "r", format=chosen, options=options, metadata_errors="replace")
+        self._bytes = _Bytes(self._transport)
+        return av.open(self._bytes, "r", format=chosen, options=options, metadata_errors="replace")
 
     def _take_container(self, container: InputContainer) -> None:
         stream = video_stream(container, self._name)
@@ -209,14 +212,33 @@ class Reader:
         self._inbox.put(tracks)
         timed = self._incoming.form not in ("h264", "mjpeg", "rawvideo")
         wanted = [each for each in container.streams if each is stream or each.index in tracks.numbers]
+        early = self._early(stream)
         for packet in container.demux(*wanted):
             if self._stopping.is_set():
                 return
             if packet.stream_index != stream.index:
                 self._put_sound(packet, tracks)
-                continue
-            for frame in self._whole(self._frames(stream, packet)):
-                self._put_picture(frame, frame.time_base if timed else None, stream.sample_aspect_ratio)
+            elif early is None:
+                for frame in self._whole(self._frames(stream, packet)):
+                    self._put_picture(frame, frame.time_base if timed else None, stream.sample_aspect_ratio)
+        if early is not None:
+            self._put_early(early, early.end())
+
+    def _early(self, stream: Any) -> EarlyPictures | None:
+        """What takes a stream's pictures as its bytes come, from the first one on; None: the demuxer gives them."""
+        if self._bytes is None:
+            return None
+        if not EarlyPictures.can(stream):
+            self._bytes.tell(None)
+            return None
+        early = EarlyPictures(stream)
+        self._bytes.tell(lambda data: self._put_early(early, early.feed(data)))
+        return early
+
+    def _put_early(self, early: EarlyPictures, frames: list[VideoFrame]) -> None:
+        self.damaged, early.damaged = self.damaged + early.damaged, 0
+        for frame in self._whole(frames):
+            self._put_picture(frame, TICK, early.aspect)
 
     def _frames(self, stream: Any, packet: Packet) -> list[VideoFrame]:
         try:
@@ -287,10 +309,28 @@ class Reader:
 
 
 class _Bytes:
-    """A transport as a file object for FFmpeg."""
+    """A transport as a file object for FFmpeg, of which somebody else may be told too."""
 
     def __init__(self, transport: Transport) -> None:
-        self.read = transport.read
+        self._transport = transport
+        self._kept: list[bytes] | None = []  # until it is known who else wants them
+        self._told: Callable[[bytes], None] | None = None
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        data = self._transport.read(size)
+        if self._told is not None:
+            self._told(data)
+        elif self._kept is not None:
+            self._kept.append(data)
+        return data
+
+    def tell(self, told: Callable[[bytes], None] | None) -> None:
+        """Has somebody told all bytes, from the first one on; None: nobody wants them."""
+        kept, self._kept, self._told = self._kept or [], None, told
+        if told is not None:
+            for data in kept:
+                told(data)
 
 
 def as_yuv420p(frame: VideoFrame, aspect: Fraction) -> tuple[VideoFrame, Shape]:

@@ -94,6 +94,7 @@ def listening(name: str) -> str:
     return f"bridge {name}: bridging"
 
 
+@pytest.mark.timing
 def test_it_comes_up_with_its_streams_and_starts_a_killed_bridge_again(streams: Streams, tmp_path: Path) -> None:
     ports, others = streams.add("camera"), streams.add("other")
     flags = ("--config", str(streams.file), "--state-dir", f"{tmp_path}/state")
