@@ -10,18 +10,20 @@ from typing import Any
 
 from ...proto.brief import Brief
 from ...proto.errors import Code, RefusedError
-from ...proto.messages import Result
+from ...proto.limits import MAX_RATE
+from ...proto.messages import Result, Source
 from ..errors import DaemonGone, MediaError
 from ..film.formats import codec_named
 from ..local_daemon import connected
 from ..painting import Client, Session
 from .cadence import HIGHEST_RATE
+from .fitting import fitted
 from .inbox import Inbox
 from .output import Output, form_of
 from .parts import Form, Picture, Placed, Shape, Sound, Tracks
 from .patience import pause_s
 from .sources import Incoming, Reader
-from .timeline import Delay, Timeline
+from .timeline import TICKS, Delay, Timeline
 from .transports import transport_for
 from .urls import Url
 
@@ -144,6 +146,7 @@ class Pump:
         self._shown: int | None = None  # the time of the last picture that was sent
         self._session: Session | None = None
         self._shape: Shape | None = None
+        self._pixels: int | None = None  # of a canvas that the daemon can paint in time; None: as large as it likes
         self._refused_until_s = 0.0
         self._refusals = 0
 
@@ -202,14 +205,14 @@ class Pump:
 
     def _push(self, client: Client, picture: Picture) -> None:
         pts = self._placed(0, picture)
-        session = self._session_for(client, picture.shape)
+        session = self._session_for(client, picture.shape, picture.step)
         if session is not None:
             self._steps[pts] = picture.step
             session.push(picture.buffer, pts)
 
     # The session
 
-    def _session_for(self, client: Client, shape: Shape) -> Session | None:
+    def _session_for(self, client: Client, shape: Shape, step: int) -> Session | None:
         """The session for pictures like this; a new one where they have changed. None: it was refused just now."""
         if self._session is not None and shape == self._shape:
             return self._session
@@ -217,22 +220,8 @@ class Pump:
         if time.monotonic() < self._refused_until_s:
             self.tally.add("pictures as the daemon refused them", 1)
             return None
-        bridge = self._bridge
-        session = client.session(
-            source=shape.source,
-            result=Result(pixels="yuv420p"),
-            pacing="live",
-            painter=bridge.painter,
-            flow=bridge.flow,
-            max_pixels=bridge.max_pixels,
-            max_delay_ms=bridge.max_delay_ms,
-            linger_s=bridge.linger_s,
-            name=f"bridge {bridge.incoming.url} to {bridge.target}",
-            rate=bridge.incoming.rate,
-            **bridge.brief,
-        )
         try:
-            session.open(shape.source)
+            session = self._opened(client, shape.source, step)
         except RefusedError as error:
             self._refused(client, error)
             return None
@@ -240,6 +229,40 @@ class Pump:
         if self.painted or self._shape is not None:
             self._say(f"the input is {size} from here on")
         self._session, self._shape, self._refusals = session, shape, 0
+        return session
+
+    def _opened(self, client: Client, source: Source, step: int) -> Session:
+        """A session for pictures like this. Raises RefusedError."""
+        bridge = self._bridge
+        rate = bridge.incoming.rate or min(Fraction(TICKS, step), Fraction(MAX_RATE))
+
+        def begun(pixels: int | None, rate: Fraction | None) -> Session:
+            session = client.session(
+                source=source,
+                result=Result(pixels="yuv420p"),
+                pacing="live",
+                painter=bridge.painter,
+                flow=bridge.flow,
+                max_pixels=pixels,
+                max_delay_ms=bridge.max_delay_ms,
+                linger_s=bridge.linger_s,
+                name=f"bridge {bridge.incoming.url} to {bridge.target}",
+                rate=rate,
+                **bridge.brief,
+            )
+            session.open(source)
+            return session
+
+        if bridge.max_pixels is not None:
+            return begun(bridge.max_pixels, rate)
+        largest = self._pixels or source.width * source.height
+        session, pixels = fitted(begun, largest, rate, asked=bridge.incoming.rate is not None)
+        if pixels < largest and session.opened is not None:
+            self._say(
+                f"{source.width}x{source.height} cannot be painted in time here: it is painted at "
+                f"{session.opened.width}x{session.opened.height}, and enlarged; --max-pixels says another size"
+            )
+        self._pixels = pixels if pixels < largest else self._pixels
         return session
 
     def _refused(self, client: Client, error: RefusedError) -> None:

@@ -72,6 +72,19 @@ def test_a_session_that_takes_more_than_was_thought_leaves_less_for_others(room:
     admission.admit("new", opening(rate=1.0), PIXELS, "dis")
 
 
+def test_a_measurement_that_was_disturbed_is_taken_again(room: EngineRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([(0.5, 0.0), (0.4, 0.0), (0.001, 0.0), (0.6, 0.0)])
+    monkeypatch.setattr("warpaint.server.admission._tried", lambda _: next(found))
+    monkeypatch.setattr("warpaint.server.admission.TRIAL_AGAIN_S", 0.0)
+    admission = Admission(room)
+    assert "10 frames a second would take" in refusal(admission, rate=10.0)  # found to take 0.4 s at the second time
+    admission.admit("a", opening(rate=10.0), PIXELS, "dis")
+    refusal(admission, rate=900.0)  # not while somebody is served
+    admission.ended("a")
+    refusal(admission, rate=950.0)  # no quicker this time: what was found before is kept
+    admission.admit("b", opening(rate=800.0), PIXELS, "dis")
+
+
 def test_where_nothing_fits_that_is_said(room: EngineRoom) -> None:
     admission = Admission(room)
     admission.admit("first", opening(rate=1.0), PIXELS, "dis")
