@@ -4,7 +4,7 @@ A pixel that no reference explains is a hole. Nothing here knows about time or s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import workers
 from .base import Confidence, Flow, Hops, Mask, Match, Picture
-from .grid import inside, pixel_grid, scaled_flow
+from .grid import enlarging_grid, inside, pixel_grid, scaled_flow
 
 # Confidence becomes trust by a ramp of this width around the threshold: seams between references are soft, and a
 # pixel near the threshold does not flap between two sources.
@@ -37,6 +37,9 @@ NEIGHBOURS = np.ones((3, 3), np.uint8)
 # pixel: 0.95 levels, against 0.92 of bicubic resampling and 1.45 of bilinear; and they keep 0.86 of the detail, against
 # 0.89 and 0.71.
 HALFWAY = np.array((-1, 5, 5, -1), np.float32) / 8
+# A layer that is seen in less than this share of the canvas has its flow enlarged there alone: that takes three times
+# as long a pixel as all at once.
+FLOW_IN_PARTS = 0.3
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
 
@@ -98,7 +101,8 @@ def compose(
     shares, hops, total = _shares(layers, threshold, max_hops)
     holes = _holes(total, hops > max_hops, layers[0].paint.shape, feather)
     if not under_holes:
-        shares = [_without(share, holes) for share in shares]
+        hidden = _hidden(holes, shares[0].shape)
+        shares = [np.where(hidden, np.float32(0), share) for share in shares]
     seen = workers.each(lambda parts: _seen(*parts), list(zip(layers, shares, strict=True)))
     paint, above = seen[0].paint, seen[0].share
     for below in seen[1:]:
@@ -125,14 +129,13 @@ def _shares(layers: Sequence[Layer], threshold: float, max_hops: int) -> tuple[l
     return shares, hops, total
 
 
-def _without(share: Weight, holes: Mask) -> Weight:
-    """The share but where it would be seen in holes alone, also when it is spread as the canvas is larger."""
-    h, w = share.shape
+def _hidden(holes: Mask, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Where a share [h, w] would be seen in holes alone, also when it is spread as the canvas is larger."""
     inside = holes.view(np.uint8)
-    if holes.shape != share.shape:
-        covered = cv2.resize(inside * np.uint8(255), (w, h), interpolation=cv2.INTER_AREA) == 255
-        inside = cv2.erode(covered.view(np.uint8), NEIGHBOURS)
-    return np.where(inside, np.float32(0), share)
+    if holes.shape == shape:
+        return inside
+    covered = cv2.resize(inside * np.uint8(255), shape[::-1], interpolation=cv2.INTER_AREA) == 255
+    return cv2.erode(covered.view(np.uint8), NEIGHBOURS)
 
 
 def _claim(layer: Layer, threshold: float, max_hops: int) -> tuple[Weight, Hops]:
@@ -174,12 +177,27 @@ def _seen(layer: Layer, share: Weight) -> _Seen:
     share = cv2.resize(share, (w, h), interpolation=cv2.INTER_LINEAR)
     if not strips or not layer.match.flow.any():
         return _Seen(layer.paint.copy(), share, strips)
-    flow = scaled_flow(layer.match.flow, (w, h))
-    places = cv2.add(flow, pixel_grid(w, h), dst=None if flow is layer.match.flow else flow)
     paint = np.zeros_like(layer.paint)
-    for strip in strips:
-        paint[strip] = _resampled(layer, places[strip])
+    for strip, places in _places(layer.match.flow, (w, h), strips):
+        paint[strip] = _resampled(layer, places)
     return _Seen(paint, share, strips)
+
+
+def _places(flow: Flow, size: tuple[int, int], strips: Sequence[Strip]) -> Iterator[tuple[Strip, Flow]]:
+    """For each strip of the canvas (W, H), where its pixels are seen in the layer."""
+    w, h = size
+    grid = pixel_grid(w, h)
+    area = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in strips)
+    if flow.shape[:2] == (h, w) or area > FLOW_IN_PARTS * w * h:
+        whole = scaled_flow(flow, size)
+        places = cv2.add(whole, grid, dst=None if whole is flow else whole)
+        yield from ((strip, places[strip]) for strip in strips)
+    else:
+        scaled = flow * np.array((w / flow.shape[1], h / flow.shape[0]), np.float32)
+        finer = enlarging_grid(flow.shape[1::-1], size)
+        for strip in strips:
+            there = cv2.remap(scaled, finer[strip], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            yield strip, cv2.add(there, grid[strip], dst=there)
 
 
 def _resampled(layer: Layer, places: Flow) -> Picture:
@@ -229,15 +247,13 @@ def _strips(share: Weight, size: tuple[int, int]) -> list[Strip]:
     rows, columns = -(-h // TILE_PX), -(-w // TILE_PX)
     reached = cv2.dilate(share, NEIGHBOURS)  # as far as it is spread when it is enlarged
     there = cv2.resize(reached, (columns, rows), interpolation=cv2.INTER_AREA) > 0
-    ys, xs = np.linspace(0, h, rows + 1), np.linspace(0, w, columns + 1)
-    strips = []
-    for row in np.flatnonzero(there.any(axis=1)):
-        ends = np.flatnonzero(np.diff(np.pad(there[row].view(np.int8), 1)))
-        strips += [
-            (slice(int(ys[row]), math.ceil(ys[row + 1])), slice(int(xs[first]), math.ceil(xs[last])))
-            for first, last in ends.reshape(-1, 2)
-        ]
-    return strips
+    ys, xs = np.linspace(0, h, rows + 1).tolist(), np.linspace(0, w, columns + 1).tolist()
+    # In each row runs of tiles begin and end by turns.
+    in_rows, ends = np.nonzero(np.diff(there, axis=1, prepend=False, append=False))
+    return [
+        (slice(int(ys[row]), math.ceil(ys[row + 1])), slice(int(xs[first]), math.ceil(xs[last])))
+        for row, first, last in zip(in_rows[::2].tolist(), ends[::2].tolist(), ends[1::2].tolist(), strict=True)
+    ]
 
 
 def trust(confidence: Confidence, threshold: float) -> Weight:

@@ -208,9 +208,15 @@ def coarse(flow: Flow) -> Flow:
 
 
 def with_fine(references: References) -> References:
-    """The references with their paint doubled, but for the last output, which is resampled once and no more."""
+    """The references with their paint doubled, where it is resampled often.
+
+    Not the last output, which is resampled once and no more, nor a patch that came before the next frame did: with a
+    painter that is so quick there is another one for each frame.
+    """
     return {
-        name: each if name == "last" or each.fine is not None else replace(each, fine=doubled(each.painted))
+        name: each
+        if name == "last" or each.fine is not None or (name == "patch" and each.flow is None)
+        else replace(each, fine=doubled(each.painted))
         for name, each in references.items()
     }
 
