@@ -31,7 +31,7 @@ PROMISED_SEVERAL = 0.65
 TRIAL_SIZES = (192, 128), (640, 384)
 TRIAL_FRAMES, TRIAL_WARM_UP = 6, 2
 # A session that was refused may have the measurement taken again, not more often than this, seconds.
-TRIAL_AGAIN_S = 5.0
+TRIAL_AGAIN_S = 30.0
 # By the frames of this canvas measurements are compared, pixels.
 TYPICAL_PIXELS = 768 * 512
 # A frame of a trial that takes longer, seconds, ends it: nothing live comes of that, and other sessions wait meanwhile.
