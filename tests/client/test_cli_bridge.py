@@ -227,13 +227,13 @@ def test_garbage_ends_nothing(programs: Programs) -> None:
     assert "Traceback" not in bridge.stop()[1]
 
 
-@pytest.mark.slow
-def test_garbage_in_the_middle_ends_nothing(programs: Programs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["lost", pytest.param("noise", marks=pytest.mark.slow)])
+def test_damage_in_the_middle_ends_nothing(programs: Programs, tmp_path: Path, damage: str) -> None:
     source, target = url(UDP), url(TCP + LISTEN)
     programs.made(film := tmp_path / "in.ts", "-t", "6", *LIVE, "-f", "mpegts")
     bridge = programs.standing(source, target)
     reader = programs.reader(target.removesuffix(LISTEN), *EAGER)
-    send_datagrams(film.read_bytes(), source, for_s=6, spoilt=True)
+    send_datagrams(film.read_bytes(), source, for_s=6, damage=damage)
     assert moving(reader.pictures(10)[-5:])
     code, said = bridge.stop()
     assert code == 0
@@ -287,14 +287,17 @@ def test_a_sender_that_sends_its_film_again_and_again(programs: Programs, tmp_pa
     assert 4 < times[-1] - times[0] < 8
 
 
-def send_datagrams(data: bytes, target: str, *, for_s: float, spoilt: bool = False) -> None:
-    """Sends a film evenly over some time, from one port; spoilt: some of it is replaced by noise."""
+def send_datagrams(data: bytes, target: str, *, for_s: float, damage: str = "") -> None:
+    """Sends a film evenly over some time, from one port. damage: some of it is `lost`, or is `noise`."""
     noise = np.random.default_rng(0)
     pieces = [data[at : at + 1316] for at in range(0, len(data), 1316)]
     address = "127.0.0.1", int(target.rpartition(":")[2])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number, piece in enumerate(pieces):
-            sender.sendto(noise.bytes(1316) if spoilt and number % 29 == 28 else piece, address)
+            if damage and number % 29 == 28:
+                piece = noise.bytes(1316) if damage == "noise" else b""
+            if piece:
+                sender.sendto(piece, address)
             time.sleep(for_s / len(pieces))
 
 
