@@ -1,0 +1,43 @@
+/** What is said where there is no picture: how to begin, or what is wrong. */
+
+import { byId, copyButton, make } from './dom.js';
+
+const BRIDGE = 'warpaint bridge IN OUT';
+const DAEMON = 'warpaintd';
+
+/** The words in place of a picture. */
+export class Emptiness {
+  #root = byId('empty');
+  #said = '';
+
+  /** There is a picture, or there will be one at once. */
+  hide() {
+    this.#root.hidden = true;
+  }
+
+  /** No session: how to begin one. */
+  begin() {
+    this.#show('begin', 'Nothing is being painted yet',
+      make('p', { text: 'Use your webcam, open a video file or drop one here. Or paint a stream of ffmpeg or OBS:' }),
+      command(BRIDGE),
+      make('p', { class: 'hint', text: 'Whatever is painted live appears here by itself.' }));
+  }
+
+  /** No daemon, or no server. @param {string} problem a sentence */
+  problem(problem) {
+    this.#show(problem, 'No daemon answers',
+      make('p', { text: problem }), make('p', { text: 'It is started by:' }), command(DAEMON),
+      make('p', { class: 'hint', text: 'This page goes on by itself as soon as it is there.' }));
+  }
+
+  #show(said, title, ...parts) {
+    this.#root.hidden = false;
+    if (said === this.#said) return;
+    this.#said = said;
+    this.#root.replaceChildren(make('h2', { text: title }), ...parts);
+  }
+}
+
+function command(text) {
+  return make('div', { class: 'command' }, make('code', { text }), copyButton(() => text));
+}

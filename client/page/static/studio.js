@@ -1,0 +1,225 @@
+/** The whole page: which session is seen, and what is told to whom. */
+
+import { getControls, getStatus } from './api.js';
+import { steady } from './bare.js';
+import { Controls } from './controls.js';
+import { Divider } from './divider.js';
+import { byId, make, say } from './dom.js';
+import { Emptiness } from './emptiness.js';
+import { Figures } from './figures.js';
+import { listenToKeys } from './help.js';
+import { fillLinks } from './links.js';
+import { Maps } from './maps.js';
+import { Sessions, toBeSeen } from './sessions.js';
+import { Sources } from './sources.js';
+import { Chips, MODES, Stage } from './stage.js';
+import { StatusLine } from './statusline.js';
+import { Verbs } from './verbs.js';
+import { Watcher } from './watcher.js';
+
+const LOOK_EVERY_MS = 1_000;
+
+/** @param {import('./meter.js').Meter} meter @param {URLSearchParams} query */
+export async function startStudio(meter, query) {
+  await new Studio(meter, query.get('session')).start();
+}
+
+class Studio {
+  #meter;
+  /** The session that the user wants to see; null: the newest. */ #chosen;
+  #watching = null;
+  #status = null;
+  #looks = new Map(); // by painter, as far as sessions have told
+  #line;
+  #stage;
+  #chips;
+  #divider;
+  #maps;
+  #figures = new Figures(byId('figures'));
+  #emptiness = new Emptiness();
+  #sessions;
+  #watcher;
+  #controls;
+  #verbs;
+  #sources;
+
+  constructor(meter, chosen) {
+    this.#meter = meter;
+    this.#chosen = chosen;
+    this.#line = new StatusLine(byId('lamp'), byId('line'), meter);
+    this.#stage = new Stage(byId('picture'), () => this.#redraw());
+    this.#chips = new Chips(this.#stage, byId('left-label'), byId('right-label'));
+    this.#maps = new Maps(byId('map-toggles'), byId('maps'), this.#stage, () => this.#seesOtherwise());
+    this.#watcher = new Watcher([this.#stage, this.#maps], meter, this.#listener());
+    this.#divider = new Divider(byId('divider'), (share) => { this.#stage.share = share; this.#redraw(); });
+    this.#stage.moved = (boxes) => this.#moved(boxes);
+    this.#sessions = new Sessions(byId('sessions'), (id) => this.#choose(id));
+    this.#controls = new Controls(byId('controls'), this.#watcher.view);
+    this.#verbs = new Verbs(this.#watcher, this.#stage, this.#line);
+    this.#sources = new Sources({
+      opened: (id) => this.#choose(id),
+      says: (message) => this.#line.passing(message),
+      engines: () => this.#status?.engines ?? [],
+      looks: (painter) => this.#looks.get(painter) ?? [],
+    });
+  }
+
+  async start() {
+    this.#makeModes();
+    fillLinks();
+    this.#listenToKeys();
+    await this.#watcher.prepare();
+    this.#seesOtherwise();
+    document.addEventListener('visibilitychange', () => { if (!document.hidden) this.#look(); });
+    const again = async () => {
+      if (!document.hidden) await this.#look();
+      setTimeout(again, LOOK_EVERY_MS);
+    };
+    again();
+  }
+
+  #listener() {
+    return {
+      watching: (watching) => this.#watched(watching),
+      drawn: (header, sent_to_canvas_ms) => {
+        this.#emptiness.hide();
+        this.#figures.frame(header, sent_to_canvas_ms);
+      },
+      notice: (message) => this.#line.passing(message),
+      trouble: (message) => this.#line.passing(message),
+      lost: (message) => { this.#line.stands('waiting', message); },
+      ended: (message) => {
+        this.#line.passing(message);
+        this.#unwatched();
+      },
+    };
+  }
+
+  // What is there
+
+  async #look() {
+    try {
+      this.#status = await getStatus();
+      if (!this.#controls.built) this.#controls.build(await getControls());
+      this.#told(this.#status);
+    } catch (error) {
+      this.#gone(error.message);
+    }
+  }
+
+  #told({ server, problem, sessions }) {
+    say(byId('server'), server ?? '');
+    if (problem !== null) {
+      this.#gone(problem);
+      return;
+    }
+    const seen = toBeSeen(sessions, this.#chosen);
+    if (seen?.id !== this.#watcher.session) this.#see(seen);
+    this.#sessions.show(sessions, seen?.id ?? null);
+    if (seen === null) {
+      this.#emptiness.begin();
+      this.#line.stands('waiting', 'Waiting for something to paint.');
+      return;
+    }
+    this.#figures.status(seen);
+    if (this.#watcher.view.open && this.#watching !== null) this.#line.stands('good', sentence(this.#watching));
+  }
+
+  #gone(problem) {
+    this.#sessions.show([], null);
+    this.#watcher.leave();
+    this.#unwatched();
+    this.#emptiness.problem(problem);
+    this.#line.stands('bad', problem);
+  }
+
+  #choose(id) {
+    this.#chosen = id;
+    this.#look();
+  }
+
+  #see(session) {
+    this.#unwatched();
+    if (session === null) this.#watcher.leave();
+    else this.#watcher.watch(session.id);
+  }
+
+  #watched(watching) {
+    const { id, client, painter, looks, sample_aspect: [across, down] } = watching;
+    if (this.#watching?.id !== id) this.#figures.begin();
+    this.#watching = watching;
+    this.#looks.set(painter, looks);
+    this.#stage.sampleAspect = across / down;
+    this.#controls.watching(watching);
+    this.#verbs.watching(watching);
+    this.#line.stands('good', sentence(watching));
+    document.title = `${client || 'Warpaint'} · Warpaint`;
+    this.#redraw();
+  }
+
+  #unwatched() {
+    this.#watching = null;
+    this.#watcher.presenter.clear();
+    this.#stage.clear();
+    this.#chips.hide();
+    this.#divider.place(null);
+    this.#controls.unwatched();
+    this.#verbs.unwatched();
+    document.title = 'Warpaint';
+  }
+
+  // What is seen
+
+  #redraw() {
+    this.#watcher?.presenter.redraw();
+  }
+
+  #seesOtherwise() {
+    const { pictures, useful_width: useful } = this.#stage;
+    this.#watcher.view.want({ pictures, maps: [...this.#maps.on], max_width: steady(useful) });
+    this.#redraw();
+  }
+
+  #moved(boxes) {
+    this.#chips.place(boxes);
+    const divided = this.#stage.mode === 'divided' && this.#stage.enlarged === null;
+    const scale = 1 / window.devicePixelRatio;
+    const css = ({ x, y, width, height }) => ({ x: x * scale, y: y * scale, width: width * scale, height: height * scale });
+    this.#divider.place(divided ? css(boxes[0]) : null);
+    this.#seesOtherwise();
+  }
+
+  #makeModes() {
+    byId('modes').append(...MODES.map(({ mode, title }, number) => {
+      const radio = make('input', {
+        type: 'radio', name: 'mode', value: mode, checked: mode === this.#stage.mode, on: { change: () => this.#setMode(mode) },
+      });
+      return make('label', { class: 'segment', title: `${title} (${number + 1})` }, radio, make('span', { text: title }));
+    }));
+  }
+
+  #setMode(mode) {
+    this.#stage.mode = mode;
+    for (const radio of byId('modes').querySelectorAll('input')) radio.checked = radio.value === mode;
+    this.#seesOtherwise();
+  }
+
+  #listenToKeys() {
+    const modes = MODES.map(({ mode, title }, number) => ({
+      key: String(number + 1), does: title.toLowerCase(), act: () => this.#setMode(mode),
+    }));
+    listenToKeys([
+      ...modes,
+      { key: ' ', shown: 'space', does: 'hold the film, or let it go on', act: () => this.#verbs.hold() },
+      { key: 'k', does: 'paint a new keyframe', act: () => this.#verbs.rekey() },
+      { key: 's', does: 'save a still', act: () => this.#verbs.still() },
+      { key: 'f', does: 'full screen', act: () => this.#verbs.full() },
+    ]);
+  }
+}
+
+/** What is seen, in a line. */
+function sentence({ client, painter, flow, pacing, width, height, holding }) {
+  const what = `${client || 'A session'} ${width}×${height}, painted by ${painter}, moved by ${flow}, pacing ${pacing}`;
+  return holding ? `On hold: ${what}.` : `${what}.`;
+}
