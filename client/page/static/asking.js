@@ -61,8 +61,8 @@ export class Asking {
 }
 
 function select(id, names, chosen) {
-  const element = make('select', { id }, make('option', { value: '', text: 'the daemon’s first' }),
-    ...names.map((name) => make('option', { value: name, text: name })));
+  const options = names.map((name) => make('option', { value: name, text: name }));
+  const element = make('select', { id }, ...(options.length ? options : [make('option', { value: '', text: 'the daemon’s first' })]));
   if (names.includes(chosen)) element.value = chosen;
   return element;
 }

@@ -8,9 +8,8 @@
 export function fitted(canvas, changed) {
   const observer = new ResizeObserver(([entry]) => {
     const exact = entry.devicePixelContentBoxSize?.[0];
-    const scale = window.devicePixelRatio;
-    const width = exact?.inlineSize ?? Math.round(entry.contentRect.width * scale);
-    const height = exact?.blockSize ?? Math.round(entry.contentRect.height * scale);
+    const width = devicePixels(entry.contentRect.width, exact?.inlineSize);
+    const height = devicePixels(entry.contentRect.height, exact?.blockSize);
     if (canvas.width === width && canvas.height === height) return;
     canvas.width = width;
     canvas.height = height;
@@ -21,6 +20,12 @@ export function fitted(canvas, changed) {
   } catch {
     observer.observe(canvas); // a browser that knows only CSS pixels
   }
+}
+
+/** What so many CSS pixels are on the screen. exact: what the browser says; of use where it only rounds otherwise. */
+function devicePixels(css, exact) {
+  const computed = css * window.devicePixelRatio;
+  return exact !== undefined && Math.abs(exact - computed) < 1 ? exact : Math.round(computed);
 }
 
 /**
@@ -39,12 +44,15 @@ export function letterboxed(aspect, area) {
   };
 }
 
-/** Draws one tile of a picture into a box. Without a tile of that name nothing is drawn. @returns {boolean} */
-export function drawTile(context, { header, image }, name, box) {
+/**
+ * Draws one tile of a picture into a box. Without a tile of that name nothing is drawn.
+ *
+ * @param {CanvasRenderingContext2D} context @param {import('./presenter.js').Seen} seen @returns {boolean}
+ */
+export function drawTile(context, { header, sheet }, name, box) {
   const tile = header.tiles.find((each) => each.name === name);
   if (tile === undefined || box.width <= 0 || box.height <= 0) return false;
-  // The picture may be decoded at another size than the header says, where the codec wants even sides: never smaller.
-  context.drawImage(image, tile.x, tile.y, tile.width, tile.height, box.x, box.y, box.width, box.height);
+  context.drawImage(sheet, tile.x, tile.y, tile.width, tile.height, box.x, box.y, box.width, box.height);
   return true;
 }
 

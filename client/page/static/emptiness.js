@@ -1,6 +1,6 @@
 /** What is said where there is no picture: how to begin, or what is wrong. */
 
-import { byId, copyButton, make } from './dom.js';
+import { button, byId, copyButton, make } from './dom.js';
 
 const BRIDGE = 'warpaint bridge IN OUT';
 const DAEMON = 'warpaintd';
@@ -18,7 +18,9 @@ export class Emptiness {
   /** No session: how to begin one. */
   begin() {
     this.#show('begin', 'Nothing is being painted yet',
-      make('p', { text: 'Use your webcam, open a video file or drop one here. Or paint a stream of ffmpeg or OBS:' }),
+      make('p', { text: 'Paint your webcam or a video file; a file may be dropped here, too.' }),
+      make('div', { class: 'beginnings' }, begins('camera', 'Use webcam', 'use-webcam'), begins('film', 'Open a file', 'open-file')),
+      make('p', { text: 'Or paint a stream of ffmpeg or OBS:' }),
       command(BRIDGE),
       make('p', { class: 'hint', text: 'Whatever is painted live appears here by itself.' }));
   }
@@ -34,8 +36,13 @@ export class Emptiness {
     this.#root.hidden = false;
     if (said === this.#said) return;
     this.#said = said;
-    this.#root.replaceChildren(make('h2', { text: title }), ...parts);
+    this.#root.replaceChildren(make('img', { src: 'static/icon.svg', alt: '', class: 'mark' }), make('h2', { text: title }), ...parts);
   }
+}
+
+/** A button that does what one at the top of the page does. */
+function begins(name, label, id) {
+  return button(label, { icon: name, class: 'button primary', on: { click: () => byId(id).click() } });
 }
 
 function command(text) {

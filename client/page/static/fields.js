@@ -26,6 +26,7 @@ export class Field {
   #reset;
   #apply;
   #known; // the value that the session has
+  #first = null; // what no choice at all comes to
   #held = false; // a pointer is down on it
   #edited = false; // since it was focused
   #timer = 0;
@@ -67,12 +68,13 @@ export class Field {
   /** Shows what the session has, unless the user is at it. */
   show(value) {
     this.#known = value;
-    this.#reset.classList.toggle('needed', !same(value, this.control.default));
+    this.#reset.classList.toggle('needed', !same(value, this.control.default ?? this.#first));
     if (!this.touched) this.#widget.set(value);
   }
 
   /** Offers other choices. @param {string[]} choices */
   offer(choices) {
+    this.#first = choices[0] ?? null;
     this.#widget.offer?.(choices);
   }
 

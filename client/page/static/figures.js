@@ -103,7 +103,8 @@ export class Figures {
       screen_ms === null ? '' : `+ ${screen_ms.toFixed(0)} ms to the screen`);
     this.#lines('holes', bins, ['holes'], themeColours('series-3'));
     const holes = this.#frames.mean('holes', now_ms);
-    this.#say('holes', holes === null ? '–' : `${(100 * holes).toFixed(holes < 0.1 ? 1 : 0)} %`, 'of the picture');
+    this.#say('holes', holes === null ? '–' : `${(100 * holes).toFixed(holes < 0.1 ? 1 : 0)} %`,
+      holes === null ? '' : 'of the picture');
     this.#showStages(bins, now_ms);
     this.#showDrops(now_ms);
     this.#showProvenance(now_ms);
@@ -115,7 +116,7 @@ export class Figures {
     this.#cards.rate.plot.show(columns, themeColours('series-1'));
     const last = whole.filter(({ age }) => age <= 2 * BINS_A_SECOND);
     const shown = last.reduce((sum, { count }) => sum + count, 0) / 2;
-    this.#say('rate', bins.length === 0 ? '–' : `${shown.toFixed(0)} fps`, `of ${this.#received.toFixed(0)} that come`);
+    this.#say('rate', bins.length === 0 ? '–' : `${shown.toFixed(0)} fps`, this.#received ? `of ${this.#received.toFixed(0)} that come` : '');
   }
 
   #lines(card, bins, names, colours) {
@@ -163,9 +164,9 @@ export class Figures {
   }
 }
 
-/** The longest few stages, each with its colour. */
+/** The two longest stages, as there is room for no more, each with its colour. */
 function showKey(element, stages) {
-  const longest = new Set([...stages].sort((one, other) => other.ms - one.ms).slice(0, 3));
+  const longest = new Set([...stages].sort((one, other) => other.ms - one.ms).slice(0, 2));
   const shown = stages.filter((each) => longest.has(each));
   const parts = shown.map(({ name, ms, colour }) => {
     const swatch = make('i', { class: 'swatch' });

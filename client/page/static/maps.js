@@ -8,7 +8,7 @@ export const MAPS = [
   {
     name: 'flow',
     title: 'Flow',
-    legend: 'Where each pixel came from: the colour is the direction, full colour is fast, white stands still.',
+    legend: 'Which way each pixel moves, as on the wheel: full colour is fast, white stands still.',
     low: 'still',
     high: 'fast',
   },
@@ -63,12 +63,12 @@ export class Maps {
     }
   }
 
-  /** @param {import('./decoder.js').Picture} picture */
-  draw(picture) {
+  /** @param {import('./presenter.js').Seen} seen */
+  draw(seen) {
     for (const [name, { canvas, context }] of this.#tiles) {
-      const [tile] = picture.header.tiles;
+      const [tile] = seen.header.tiles;
       const area = { x: 0, y: 0, width: canvas.width, height: canvas.height };
-      drawTile(context, picture, name, letterboxed((tile.width * this.#stage.sampleAspect) / tile.height, area));
+      drawTile(context, seen, name, letterboxed((tile.width * this.#stage.sampleAspect) / tile.height, area));
     }
   }
 

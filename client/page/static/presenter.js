@@ -2,7 +2,8 @@
 
 /**
  * @typedef {import('./decoder.js').Picture} Picture
- * @typedef {{draw: (picture: Picture) => void}} Surface
+ * @typedef {{header: import('./message.js').Header, sheet: OffscreenCanvas}} Seen  the tiles lie on the sheet
+ * @typedef {{draw: (seen: Seen) => void}} Surface
  * @typedef {object} Listener what a Presenter tells
  * @property {(picture: Picture, drawn_ms: number) => void} drawn  drawn_ms: as performance.now() has it
  * @property {(picture: Picture) => void} thrown  a newer one came before it was drawn
@@ -10,11 +11,14 @@
 
 /** Draws pictures on surfaces. */
 export class Presenter {
-  /** The picture that is seen, kept to draw it again where a surface changes. @type {Picture | null} */ seen = null;
   #surfaces;
   #listener;
   #next = null;
   #asked = false;
+  // What is seen is kept as pixels: a decoded frame is converted once for all tiles, and given back to its decoder.
+  #sheet = new OffscreenCanvas(2, 2);
+  #context = this.#sheet.getContext('2d', { alpha: false });
+  #header = null;
 
   /** @param {Surface[]} surfaces @param {Listener} listener */
   constructor(surfaces, listener) {
@@ -24,10 +28,7 @@ export class Presenter {
 
   /** @param {Picture} picture */
   show(picture) {
-    if (this.#next !== null) {
-      this.#next.image.close();
-      this.#listener.thrown(this.#next);
-    }
+    this.#throwNext();
     this.#next = picture;
     this.redraw();
   }
@@ -39,24 +40,36 @@ export class Presenter {
     requestAnimationFrame(() => this.#draw());
   }
 
-  /** Lets go of all pictures; the surfaces keep what is drawn on them. */
+  /** Forgets all pictures; the surfaces keep what is drawn on them. */
   clear() {
-    for (const picture of [this.#next, this.seen]) picture?.image.close();
+    this.#throwNext();
+    this.#header = null;
+  }
+
+  #throwNext() {
+    const picture = this.#next;
     this.#next = null;
-    this.seen = null;
+    if (picture === null) return;
+    picture.image.close();
+    this.#listener.thrown(picture);
   }
 
   #draw() {
     this.#asked = false;
-    const isNew = this.#next !== null;
-    if (isNew) {
-      this.seen?.image.close();
-      this.seen = this.#next;
-      this.#next = null;
-    }
-    const { seen } = this;
-    if (seen === null) return;
+    const picture = this.#next;
+    this.#next = null;
+    if (picture !== null) this.#take(picture);
+    if (this.#header === null) return;
+    const seen = { header: this.#header, sheet: this.#sheet };
     for (const surface of this.#surfaces) surface.draw(seen);
-    if (isNew) this.#listener.drawn(seen, performance.now());
+    if (picture !== null) this.#listener.drawn(picture, performance.now());
+  }
+
+  #take({ header, image }) {
+    const { width, height } = header;
+    if (this.#sheet.width !== width || this.#sheet.height !== height) Object.assign(this.#sheet, { width, height });
+    this.#context.drawImage(image, 0, 0, width, height);
+    image.close();
+    this.#header = header;
   }
 }

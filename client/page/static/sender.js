@@ -10,6 +10,10 @@ const HIGHEST = 720;
 // What the socket may hold that is not yet sent, bytes: more, and the pictures would be old when they come.
 const MOST_UNSENT = 2_000_000;
 const TIMESTAMP_BYTES = 8;
+// A daemon that cannot paint so much in time says how much would do: it is believed, with some room, so many times.
+const WOULD_FIT = /max_pixels (\d+)/;
+const ROOM = 0.9;
+const MOST_TRIES = 3;
 
 /**
  * @typedef {object} Opening what is opened
@@ -17,6 +21,7 @@ const TIMESTAMP_BYTES = 8;
  * @property {string | null} painter @property {string | null} flow @property {Record<string, any>} brief
  * @typedef {object} Listener what a Sender tells
  * @property {(id: string) => void} opened
+ * @property {(message: string) => void} says  what has changed, in a sentence
  * @property {(message: string) => void} ended  why, in a sentence; '' where it was asked to
  */
 
@@ -36,15 +41,14 @@ export class Sender {
   #answered = 0;
   #began_ms = 0;
   #over = false;
+  #tries = 0;
 
   /** @param {HTMLVideoElement} video that plays @param {Opening} opening @param {Listener} listener */
   constructor(video, opening, listener) {
     this.#video = video;
     this.#opening = opening;
     this.#listener = listener;
-    const { width, height } = fittingSize(video.videoWidth, video.videoHeight);
-    this.#canvas = new OffscreenCanvas(width, height);
-    this.#context = this.#canvas.getContext('2d', { alpha: false });
+    this.#resize(Infinity);
   }
 
   /** How the pictures are coded, once that is known. */
@@ -59,13 +63,15 @@ export class Sender {
     const coded = (timestamp_ms, data) => this.#send(timestamp_ms, data);
     this.#coder = await coderFor({ width, height, rate }, coded, (message) => this.#end(message));
     if (this.#over) return;
-    this.#socket = new WebSocket(socketUrl('api/source'));
-    this.#socket.addEventListener('open', () => {
-      const { codec } = this.#coder;
-      this.#socket.send(JSON.stringify({ type: 'open', width, height, codec, ...this.#opening }));
-    });
-    this.#socket.addEventListener('message', ({ data }) => this.#heard(JSON.parse(data)));
-    this.#socket.addEventListener('close', ({ reason }) => this.#end(reason || 'The connection was lost.'));
+    const socket = new WebSocket(socketUrl('api/source'));
+    this.#socket = socket;
+    // One that was refused closes: it is not listened to any more, where a smaller picture is tried.
+    const current = (heard) => (event) => { if (socket === this.#socket) heard(event); };
+    socket.addEventListener('open', current(() => {
+      socket.send(JSON.stringify({ type: 'open', width, height, codec: this.#coder.codec, ...this.#opening }));
+    }));
+    socket.addEventListener('message', current(({ data }) => this.#heard(JSON.parse(data))));
+    socket.addEventListener('close', current(({ reason }) => this.#end(reason || 'The connection was lost.')));
   }
 
   /** Ends the session. */
@@ -74,11 +80,32 @@ export class Sender {
     this.#end('');
   }
 
+  #resize(most_pixels) {
+    const { width, height } = fittingSize(this.#video.videoWidth, this.#video.videoHeight, most_pixels);
+    this.#canvas = new OffscreenCanvas(width, height);
+    this.#context = this.#canvas.getContext('2d', { alpha: false });
+  }
+
+  #refused(message) {
+    const fits = WOULD_FIT.exec(message);
+    this.#tries += 1;
+    if (fits === null || this.#tries > MOST_TRIES) {
+      this.#end(message);
+      return;
+    }
+    this.#resize(ROOM * Number(fits[1]));
+    this.#coder.close();
+    const { width, height } = this.#canvas;
+    this.#listener.says(`The picture is made smaller, ${width}×${height}, as more could not be painted in time.`);
+    this.start();
+  }
+
   #heard(message) {
     if (message.type === 'opened') this.#opened(message);
     else if (message.type === 'answered') this.#answered = message.count;
     else if (message.type === 'keyframe') this.#coder.wantsKeyframe = true;
-    else if (message.type === 'refused' || message.type === 'closed') this.#end(message.message);
+    else if (message.type === 'refused') this.#refused(message.message);
+    else if (message.type === 'closed') this.#end(message.message);
   }
 
   #opened({ id, credit }) {
@@ -117,9 +144,9 @@ export class Sender {
   }
 }
 
-/** The largest size with even sides that is not larger than is of use. */
-function fittingSize(width, height) {
-  const share = Math.min(1, WIDEST / width, HIGHEST / height);
-  const even = (side) => Math.max(2, 2 * Math.round((side * share) / 2));
+/** The largest size with even sides that is of use, and has no more pixels than this. */
+function fittingSize(width, height, most_pixels) {
+  const share = Math.min(1, WIDEST / width, HIGHEST / height, Math.sqrt(most_pixels / (width * height)));
+  const even = (side) => Math.max(2, 2 * Math.floor((side * share) / 2));
   return { width: even(width), height: even(height) };
 }

@@ -45,7 +45,7 @@ export class Sources {
       const rate = stream.getVideoTracks()[0].getSettings().frameRate ?? null;
       await this.#play((video) => { video.srcObject = stream; }, { name: 'webcam', rate, ...wishes });
     } catch (error) {
-      this.#listener.says(`The webcam cannot be used: ${whyNoCamera(error)}`);
+      this.#trouble(`The webcam cannot be used: ${whyNoCamera(error)}`);
     }
   }
 
@@ -56,7 +56,7 @@ export class Sources {
     try {
       await this.#play((video) => { video.src = URL.createObjectURL(file); }, { name: file.name, rate: null, ...wishes });
     } catch {
-      this.#listener.says(`This browser cannot play ${file.name}.`);
+      this.#trouble(`This browser cannot play ${file.name}.`);
     }
   }
 
@@ -79,6 +79,7 @@ export class Sources {
     }
     const sender = new Sender(video, opening, {
       opened: (id) => this.#listener.opened(id),
+      says: (message) => this.#listener.says(message),
       ended: (message) => {
         letGo(video);
         if (sender === this.#sender) this.#ended(opening.name, message);
@@ -93,13 +94,24 @@ export class Sources {
   #ended(name, message) {
     this.#sender = null;
     this.#bar.hidden = true;
-    this.#listener.says(message ? `The source ${name} has ended: ${message}` : `The source ${name} is stopped.`);
+    if (message) this.#trouble(`The source ${name} has ended: ${message}`);
+    else this.#listener.says(`The source ${name} is stopped.`);
+  }
+
+  /** Says what went wrong, and leaves it there until it is read. */
+  #trouble(message) {
+    const close = button('Close', { icon: 'close', class: 'button small', on: { click: () => { this.#bar.hidden = true; } } });
+    this.#bar.replaceChildren(make('span', { class: 'source-text', text: message }), close);
+    this.#bar.classList.add('bad');
+    this.#bar.hidden = false;
+    this.#listener.says(message);
   }
 
   #showBar(name) {
     const stop = button('Stop', { icon: 'stop', class: 'button small', on: { click: () => this.stop() } });
     const text = make('span', { class: 'source-text' }, make('strong', { text: name }), this.#figures);
     this.#bar.replaceChildren(icon(name === 'webcam' ? 'camera' : 'film'), text, stop);
+    this.#bar.classList.remove('bad');
     say(this.#figures, 'opening…');
     this.#bar.hidden = false;
   }

@@ -42,28 +42,32 @@ export class Stage {
     return MODES.find(({ mode }) => mode === this.mode).pictures;
   }
 
+  /** CSS pixels a pixel of the canvas. */
+  get scale() {
+    return this.#canvas.clientWidth / Math.max(1, this.#canvas.width);
+  }
+
   /** The widest picture that would be seen in full, pixels. */
   get useful_width() {
     return this.mode === 'beside' && this.enlarged === null ? Math.ceil(this.#canvas.width / 2) : this.#canvas.width;
   }
 
-  /** @param {import('./decoder.js').Picture} picture */
-  draw(picture) {
+  /** @param {import('./presenter.js').Seen} seen */
+  draw(seen) {
     const context = this.#context;
     context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
-    context.imageSmoothingQuality = 'high';
-    const [tile] = picture.header.tiles;
+    const [tile] = seen.header.tiles;
     const boxes = this.#layout((tile.width * this.sampleAspect) / tile.height);
-    if (this.enlarged !== null && drawTile(context, picture, this.enlarged, boxes[0])) {
+    if (this.enlarged !== null && drawTile(context, seen, this.enlarged, boxes[0])) {
       // a map alone
     } else if (this.mode === 'beside') {
-      drawTile(context, picture, 'raw', boxes[0]);
-      drawTile(context, picture, 'painted', boxes[1]);
+      drawTile(context, seen, 'raw', boxes[0]);
+      drawTile(context, seen, 'painted', boxes[1]);
     } else if (this.mode === 'divided') {
-      drawTile(context, picture, 'painted', boxes[0]);
-      this.#clipped(boxes[0], () => drawTile(context, picture, 'raw', boxes[0]));
+      drawTile(context, seen, 'painted', boxes[0]);
+      this.#clipped(boxes[0], () => drawTile(context, seen, 'raw', boxes[0]));
     } else {
-      drawTile(context, picture, this.mode, boxes[0]);
+      drawTile(context, seen, this.mode, boxes[0]);
     }
     this.#tellMoved(boxes);
   }
@@ -128,7 +132,7 @@ export class Chips {
     say(this.#right, 'painted');
     this.#left.hidden = false;
     this.#right.hidden = !two;
-    const scale = 1 / window.devicePixelRatio;
+    const { scale } = this.#stage;
     const [first, last] = [boxes[0], boxes[boxes.length - 1]];
     at(this.#left, first.x * scale, first.y * scale);
     const besides = mode === 'beside';

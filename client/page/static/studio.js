@@ -183,7 +183,7 @@ class Studio {
   #moved(boxes) {
     this.#chips.place(boxes);
     const divided = this.#stage.mode === 'divided' && this.#stage.enlarged === null;
-    const scale = 1 / window.devicePixelRatio;
+    const { scale } = this.#stage;
     const css = ({ x, y, width, height }) => ({ x: x * scale, y: y * scale, width: width * scale, height: height * scale });
     this.#divider.place(divided ? css(boxes[0]) : null);
     this.#seesOtherwise();
