@@ -30,7 +30,8 @@ export class Presenter {
   show(picture) {
     this.#throwNext();
     this.#next = picture;
-    this.redraw();
+    if (picture.header.tiles.length) this.redraw();
+    else this.#throwNext(); // what is wanted was not at hand in the daemon
   }
 
   /** Draws what is seen once more, when the screen is next drawn. */

@@ -10,10 +10,11 @@ const HIGHEST = 720;
 // What the socket may hold that is not yet sent, bytes: more, and the pictures would be old when they come.
 const MOST_UNSENT = 2_000_000;
 const TIMESTAMP_BYTES = 8;
-// A daemon that cannot paint so much in time says how much would do: it is believed, with some room, so many times.
+// A daemon that cannot paint so much in time says how many pixels would do. It is believed, with some room, once; what
+// is smaller than this nobody wants to see, and it is rather asked for as many frames as there is time for.
 const WOULD_FIT = /max_pixels (\d+)/;
 const ROOM = 0.9;
-const MOST_TRIES = 3;
+const LEAST_PIXELS = 480 * 270;
 
 /**
  * @typedef {object} Opening what is opened
@@ -41,7 +42,7 @@ export class Sender {
   #answered = 0;
   #began_ms = 0;
   #over = false;
-  #tries = 0;
+  #isSmaller = false;
 
   /** @param {HTMLVideoElement} video that plays @param {Opening} opening @param {Listener} listener */
   constructor(video, opening, listener) {
@@ -86,17 +87,22 @@ export class Sender {
     this.#context = this.#canvas.getContext('2d', { alpha: false });
   }
 
+  /** Tries a smaller picture, then one of whatever rate there is time for. */
   #refused(message) {
-    const fits = WOULD_FIT.exec(message);
-    this.#tries += 1;
-    if (fits === null || this.#tries > MOST_TRIES) {
+    const pixels = ROOM * Number(WOULD_FIT.exec(message)?.[1] ?? 0);
+    if (!this.#isSmaller && pixels >= LEAST_PIXELS) {
+      this.#isSmaller = true;
+      this.#resize(pixels);
+      const { width, height } = this.#canvas;
+      this.#listener.says(`The picture is made smaller, ${width}×${height}, as more could not be painted in time.`);
+    } else if (this.#opening.rate !== null) {
+      this.#opening = { ...this.#opening, rate: null };
+      this.#listener.says('There is not time for all frames: as many are painted as can be.');
+    } else {
       this.#end(message);
       return;
     }
-    this.#resize(ROOM * Number(fits[1]));
     this.#coder.close();
-    const { width, height } = this.#canvas;
-    this.#listener.says(`The picture is made smaller, ${width}×${height}, as more could not be painted in time.`);
     this.start();
   }
 

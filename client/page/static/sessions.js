@@ -15,6 +15,14 @@ export function toBeSeen(sessions, chosen) {
   return sessions.find(({ id }) => id === chosen) ?? sessions.at(-1) ?? null;
 }
 
+// What a client of ours says of itself after the name that it was given.
+const PROGRAM = /, warpaint \S+ \S+$/;
+
+/** What a session is called: by its client's name for it, where there is one. @param {string} client */
+export function nameOf(client) {
+  return client.replace(PROGRAM, '') || 'unnamed';
+}
+
 /** Tabs that stay where they are while what they say changes. */
 export class Sessions {
   #root;
@@ -63,7 +71,7 @@ class Tab {
     const { client, painter, width, height, pacing, connected } = session;
     const rate = this.#rate(session);
     const state = connected ? (rate === '0 fps' ? 'quiet' : 'live') : 'its client is away';
-    this.#name.textContent = client || 'unnamed';
+    this.#name.textContent = nameOf(client);
     this.#detail.textContent = [painter, `${width}×${height}`, pacing, rate].filter(Boolean).join(' · ');
     this.element.dataset.state = connected ? (rate === '0 fps' ? 'quiet' : 'live') : 'away';
     this.element.title = `${client || 'unnamed'}: ${this.#detail.textContent}, ${state}`;

@@ -54,20 +54,19 @@ export class Stage {
 
   /** @param {import('./presenter.js').Seen} seen */
   draw(seen) {
+    const { tiles } = seen.header;
+    const isMap = this.enlarged !== null && tiles.some(({ name }) => name === this.enlarged);
+    const names = isMap ? [this.enlarged] : this.pictures;
+    // What was wanted a moment ago may still come: the picture stays until what is wanted now is there.
+    if (!names.every((name) => tiles.some((tile) => tile.name === name))) return;
     const context = this.#context;
     context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
-    const [tile] = seen.header.tiles;
-    const boxes = this.#layout((tile.width * this.sampleAspect) / tile.height);
-    if (this.enlarged !== null && drawTile(context, seen, this.enlarged, boxes[0])) {
-      // a map alone
-    } else if (this.mode === 'beside') {
-      drawTile(context, seen, 'raw', boxes[0]);
-      drawTile(context, seen, 'painted', boxes[1]);
-    } else if (this.mode === 'divided') {
+    const boxes = this.#layout((tiles[0].width * this.sampleAspect) / tiles[0].height);
+    if (!isMap && this.mode === 'divided') {
       drawTile(context, seen, 'painted', boxes[0]);
       this.#clipped(boxes[0], () => drawTile(context, seen, 'raw', boxes[0]));
     } else {
-      drawTile(context, seen, this.mode, boxes[0]);
+      names.forEach((name, number) => drawTile(context, seen, name, boxes[number]));
     }
     this.#tellMoved(boxes);
   }

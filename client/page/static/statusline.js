@@ -38,7 +38,10 @@ export class StatusLine {
     }, PASSES_AFTER_MS);
   }
 
-  #show(text) {
+  #show(said) {
+    const text = /[.!?…]$/.test(said) || said === '' ? said : `${said}.`; // as others have their sentences
+
+    if (text === this.#line.textContent) return;
     say(this.#line, text);
     this.#meter.says(text);
   }

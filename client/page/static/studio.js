@@ -10,7 +10,7 @@ import { Figures } from './figures.js';
 import { listenToKeys } from './help.js';
 import { fillLinks } from './links.js';
 import { Maps } from './maps.js';
-import { Sessions, toBeSeen } from './sessions.js';
+import { Sessions, nameOf, toBeSeen } from './sessions.js';
 import { Sources } from './sources.js';
 import { Chips, MODES, Stage } from './stage.js';
 import { StatusLine } from './statusline.js';
@@ -153,7 +153,7 @@ class Studio {
     this.#controls.watching(watching);
     this.#verbs.watching(watching);
     this.#line.stands('good', sentence(watching));
-    document.title = `${client || 'Warpaint'} · Warpaint`;
+    document.title = `${nameOf(client)} · Warpaint`;
     this.#redraw();
   }
 
@@ -220,6 +220,6 @@ class Studio {
 
 /** What is seen, in a line. */
 function sentence({ client, painter, flow, pacing, width, height, holding }) {
-  const what = `${client || 'A session'} ${width}×${height}, painted by ${painter}, moved by ${flow}, pacing ${pacing}`;
+  const what = `${nameOf(client)}: ${width}×${height}, painted by ${painter}, moved by ${flow}, pacing ${pacing}`;
   return holding ? `On hold: ${what}.` : `${what}.`;
 }

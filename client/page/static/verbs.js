@@ -2,6 +2,7 @@
 
 import { getStill } from './api.js';
 import { byId, make, setAttribute } from './dom.js';
+import { nameOf } from './sessions.js';
 
 /** The buttons under the picture. */
 export class Verbs {
@@ -28,7 +29,7 @@ export class Verbs {
   /** @param {any} watching */
   watching({ holding, client, may_steer: maySteer }) {
     this.#holding = holding;
-    this.#name = client || 'session';
+    this.#name = nameOf(client);
     const { hold, rekey, still } = this.#buttons;
     for (const button of [hold, rekey]) button.disabled = !maySteer;
     still.disabled = false;

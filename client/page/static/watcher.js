@@ -110,6 +110,6 @@ export class Watcher {
   #fallBack(message) {
     if (this.view.wants.codec === 'jpeg') return;
     this.view.want({ codec: 'jpeg' });
-    this.#listener.trouble(`${message} The picture comes as JPEG from here on.`);
+    this.#listener.trouble(`${message.replace(/\.$/, '')}. The picture comes as JPEG from here on.`);
   }
 }
