@@ -16,18 +16,29 @@ export class Asking {
     this.#dialog.addEventListener('click', (event) => { if (event.target === this.#dialog) this.#dialog.close(); });
   }
 
-  /** @returns {Promise<{painter: string | null, flow: string | null, brief: Record<string, any>} | null>} null: not now */
+  /**
+   * @param {string} title @param {string} detail
+   * @returns {Promise<{painter: string | null, flow: string | null, brief: Record<string, any>} | null>} null: not now
+   */
   ask(title, detail) {
     if (this.#dialog.open) return Promise.resolve(null);
     const engines = this.#listener.engines();
     const named = (kind) => engines.filter((each) => each.kind === kind).map(({ name }) => name);
     const painter = select('source-painter', named('painter'), this.#wishes.painter);
     const flow = select('source-flow', named('flow'), this.#wishes.flow);
-    const look = make('input', { id: 'source-look', type: 'text', list: 'source-looks', value: this.#wishes.look, placeholder: 'the painter’s first', autocomplete: 'off' });
+    const look = make('input', {
+      id: 'source-look', type: 'text', list: 'source-looks', autocomplete: 'off',
+      value: this.#wishes.look, placeholder: 'the painter’s first',
+    });
     const looks = make('datalist', { id: 'source-looks' });
-    const prompt = make('textarea', { id: 'source-prompt', rows: 2, maxlength: LONGEST_PROMPT, placeholder: 'for painters that read' });
+    const prompt = make('textarea', {
+      id: 'source-prompt', rows: 2, maxlength: LONGEST_PROMPT, placeholder: 'for painters that read',
+    });
     prompt.value = this.#wishes.prompt;
-    const offer = () => looks.replaceChildren(...this.#listener.looks(painter.value || null).map((value) => make('option', { value })));
+    const offer = () => {
+      const known = this.#listener.looks(painter.value || null);
+      looks.replaceChildren(...known.map((value) => make('option', { value })));
+    };
     painter.addEventListener('change', offer);
     offer();
     const start = button('Start', { icon: 'play', type: 'submit', class: 'button primary' });
@@ -52,7 +63,12 @@ export class Asking {
   }
 
   #read(painter, flow, look, prompt) {
-    this.#wishes = { painter: painter.value || null, flow: flow.value || null, look: look.value.trim(), prompt: prompt.value };
+    this.#wishes = {
+      painter: painter.value || null,
+      flow: flow.value || null,
+      look: look.value.trim(),
+      prompt: prompt.value,
+    };
     const brief = {};
     if (this.#wishes.look) brief.look = this.#wishes.look;
     if (this.#wishes.prompt) brief.prompt = this.#wishes.prompt;
@@ -62,7 +78,8 @@ export class Asking {
 
 function select(id, names, chosen) {
   const options = names.map((name) => make('option', { value: name, text: name }));
-  const element = make('select', { id }, ...(options.length ? options : [make('option', { value: '', text: 'the daemon’s first' })]));
+  if (options.length === 0) options.push(make('option', { value: '', text: 'the daemon’s first' }));
+  const element = make('select', { id }, ...options);
   if (names.includes(chosen)) element.value = chosen;
   return element;
 }

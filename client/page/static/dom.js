@@ -3,8 +3,8 @@
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * An element with attributes and children. `on` holds listeners by event, `text` is its text; an attribute that is false,
- * null or undefined is left out, one that is true stands without a value.
+ * An element with attributes and children. `on` holds listeners by event, `text` is its text; an attribute that is
+ * false, null or undefined is left out, one that is true stands without a value.
  *
  * @param {string} tag
  * @param {Record<string, any>} [attributes]
@@ -47,7 +47,8 @@ export function icon(name) {
 /** A button with an icon and a text. @returns {HTMLButtonElement} */
 export function button(label, { icon: name, ...attributes } = {}) {
   const { class: classes = 'button', ...rest } = attributes;
-  return make('button', { type: 'button', class: classes, ...rest }, name ? icon(name) : null, make('span', { text: label }));
+  const caption = make('span', { text: label });
+  return make('button', { type: 'button', class: classes, ...rest }, name ? icon(name) : null, caption);
 }
 
 /** Sets a text where it has changed, so that nothing is laid out, or read aloud, again for nothing. */

@@ -19,7 +19,8 @@ export class Emptiness {
   begin() {
     this.#show('begin', 'Nothing is being painted yet',
       make('p', { text: 'Paint your webcam or a video file; a file may be dropped here, too.' }),
-      make('div', { class: 'beginnings' }, begins('camera', 'Use webcam', 'use-webcam'), begins('film', 'Open a file', 'open-file')),
+      make('div', { class: 'beginnings' },
+        begins('camera', 'Use webcam', 'use-webcam'), begins('film', 'Open a file', 'open-file')),
       make('p', { text: 'Or paint a stream of ffmpeg or OBS:' }),
       command(BRIDGE),
       make('p', { class: 'hint', text: 'Whatever is painted live appears here by itself.' }));
@@ -36,7 +37,8 @@ export class Emptiness {
     this.#root.hidden = false;
     if (said === this.#said) return;
     this.#said = said;
-    this.#root.replaceChildren(make('img', { src: 'static/icon.svg', alt: '', class: 'mark' }), make('h2', { text: title }), ...parts);
+    const mark = make('img', { src: 'static/icon.svg', alt: '', class: 'mark' });
+    this.#root.replaceChildren(mark, make('h2', { text: title }), ...parts);
   }
 }
 

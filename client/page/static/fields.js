@@ -8,7 +8,8 @@ import { widgetFor } from './widgets.js';
  * @property {string} name @property {string} title @property {string} group
  * @property {'text' | 'number' | 'integer' | 'flag' | 'choice' | 'list'} kind
  * @property {string} description @property {any} default
- * @property {number} [min] @property {number} [max] @property {number | boolean} [exclusive_min] @property {number} [step]
+ * @property {number} [min] @property {number} [max] @property {number} [step]
+ * @property {number} [exclusive_min] what it must be above
  * @property {string[]} [choices] @property {number} [max_length] @property {number} [max_items]
  * @property {boolean} common whether it is shown at once
  */
@@ -47,10 +48,11 @@ export class Field {
     this.#state = make('span', { class: 'field-state', role: 'status' });
     this.#trouble = make('p', { class: 'field-trouble', role: 'alert', hidden: true });
     this.#reset = make('button', {
-      type: 'button', class: 'field-reset', title: 'Back to the default', 'aria-label': `${control.title}: back to the default`,
-      on: { click: () => this.choose(control.default) },
+      type: 'button', class: 'field-reset', title: 'Back to the default',
+      'aria-label': `${control.title}: back to the default`, on: { click: () => this.choose(control.default) },
     }, icon('undo'));
-    this.element = make('div', { class: `field ${control.kind}`, 'data-control': control.name, title: control.description },
+    const attributes = { class: `field ${control.kind}`, 'data-control': control.name, title: control.description };
+    this.element = make('div', attributes,
       make('div', { class: 'field-head' },
         captionOf(control, id), this.#state, this.#reset),
       this.#widget.element, this.#trouble,
@@ -161,6 +163,7 @@ export class Field {
   #refused(message) {
     this.#trouble.hidden = message === '';
     say(this.#trouble, message);
+    if (message) this.#trouble.scrollIntoView({ block: 'nearest' });
     if (message === '' && this.element.dataset.state === 'refused') this.#says('', '');
   }
 }

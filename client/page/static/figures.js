@@ -9,7 +9,7 @@ import { Plot } from './plots.js';
 const DRAWN_EVERY_MS = 500;
 const BINS_A_SECOND = 2;
 
-export const PROVENANCES = ['painted', 'warped', 'filled', 'held'];
+const PROVENANCES = ['painted', 'warped', 'filled', 'held'];
 const MEANINGS = {
   painted: 'painted: a keyframe, or paint of this very frame',
   warped: 'warped: paint alone, moved along the flow',
@@ -48,7 +48,11 @@ export class Figures {
     setInterval(() => { if (!document.hidden) this.#show(); }, DRAWN_EVERY_MS);
   }
 
-  /** A frame was drawn. @param {import('./message.js').Header} header @param {number} screen_ms from server to screen */
+  /**
+   * A frame was drawn.
+   *
+   * @param {import('./message.js').Header} header @param {number} screen_ms from the server to the screen
+   */
   frame(header, screen_ms) {
     const now_ms = performance.now();
     const stages = Object.fromEntries(Object.entries(header.stages_ms).map(([name, ms]) => [`stage ${name}`, ms]));
@@ -59,9 +63,10 @@ export class Figures {
   /** What the daemon says of the session now. @param {import('./api.js').SessionStatus} session */
   status({ id, dropped_at, totals }) {
     const now_ms = performance.now();
-    const before = this.#before?.id === id ? this.#before : { dropped_at, received: totals.received, now_ms: -Infinity };
-    this.#before = { id, dropped_at, received: totals.received, now_ms };
-    this.#received = (1000 * (totals.received - before.received)) / (now_ms - before.now_ms);
+    const { received } = totals;
+    const before = this.#before?.id === id ? this.#before : { dropped_at, received, now_ms: -Infinity };
+    this.#before = { id, dropped_at, received, now_ms };
+    this.#received = (1000 * (received - before.received)) / (now_ms - before.now_ms);
     const drops = {};
     for (const [stage, count] of Object.entries(dropped_at)) {
       drops[stage] = Math.max(0, count - (before.dropped_at[stage] ?? 0));
@@ -116,11 +121,13 @@ export class Figures {
     this.#cards.rate.plot.show(columns, themeColours('series-1'));
     const last = whole.filter(({ age }) => age <= 2 * BINS_A_SECOND);
     const shown = last.reduce((sum, { count }) => sum + count, 0) / 2;
-    this.#say('rate', bins.length === 0 ? '–' : `${shown.toFixed(0)} fps`, this.#received ? `of ${this.#received.toFixed(0)} that come` : '');
+    this.#say('rate', bins.length === 0 ? '–' : `${shown.toFixed(0)} fps`,
+      this.#received ? `of ${this.#received.toFixed(0)} that come` : '');
   }
 
   #lines(card, bins, names, colours) {
-    const columns = bins.map(({ age, count, sums }) => ({ age, values: names.map((name) => (sums[name] ?? 0) / count) }));
+    const means = ({ count, sums }) => names.map((name) => (sums[name] ?? 0) / count);
+    const columns = bins.map((bin) => ({ age: bin.age, values: means(bin) }));
     this.#cards[card].plot.show(columns, colours);
   }
 
@@ -141,16 +148,14 @@ export class Figures {
     const totals = this.#drops.totals(now_ms);
     const stages = Object.keys(totals);
     const colours = themeColours(...stages.map((_, number) => `series-${1 + (number % 3)}`));
-    const columns = this.#drops.bins(now_ms).map(({ age, sums }) => ({ age, values: stages.map((name) => sums[name] ?? 0) }));
-    this.#cards.drops.plot.show(columns, colours);
+    this.#cards.drops.plot.show(summed(this.#drops.bins(now_ms), stages), colours);
     const sum = Object.values(totals).reduce((total, count) => total + count, 0);
     const parts = stages.filter((name) => totals[name] > 0).map((name) => `${name} ${totals[name]}`);
     this.#say('drops', String(sum), parts.length ? parts.join(', ') : 'in the last minute');
   }
 
   #showProvenance(now_ms) {
-    const columns = this.#provenance.bins(now_ms).map(({ age, sums }) => ({ age, values: PROVENANCES.map((name) => sums[name] ?? 0) }));
-    this.#strip.show(columns, themeColours(...PROVENANCES));
+    this.#strip.show(summed(this.#provenance.bins(now_ms), PROVENANCES), themeColours(...PROVENANCES));
     const totals = this.#provenance.totals(now_ms);
     const sum = Object.values(totals).reduce((total, count) => total + count, 0);
     for (const name of PROVENANCES) {
@@ -162,6 +167,11 @@ export class Figures {
     say(this.#cards[card].value, value);
     say(this.#cards[card].detail, detail || '\u00a0');
   }
+}
+
+/** A column for each bin: the sums of these names. */
+function summed(bins, names) {
+  return bins.map(({ age, sums }) => ({ age, values: names.map((name) => sums[name] ?? 0) }));
 }
 
 /** The two longest stages, as there is room for no more, each with its colour. */

@@ -2,6 +2,9 @@
 
 import { button, byId, make } from './dom.js';
 
+const REST = 'The divider and every slider are moved by the arrow keys too. In a prompt, Ctrl+Enter applies it at '
+  + 'once, and Escape takes it back.';
+
 /** @typedef {{key: string, shown?: string, does: string, act: () => void}} Binding */
 
 /** Listens to keys, unless somebody types. @param {Binding[]} bindings */
@@ -41,8 +44,7 @@ function fillHelp(bindings) {
   dialog.append(
     make('h2', { id: 'help-title', text: 'Keys' }),
     make('dl', { class: 'keys' }, ...rows),
-    make('p', { class: 'hint', text: 'The divider and every slider are moved by the arrow keys too; in a prompt, Ctrl+Enter '
-      + 'applies it at once, and Escape takes it back.' }),
+    make('p', { class: 'hint', text: REST }),
     make('div', { class: 'dialog-buttons' }, close),
   );
   dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });

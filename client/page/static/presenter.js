@@ -1,4 +1,4 @@
-/** Shows the newest picture when the screen is next drawn. Nothing queues: an older one that was not drawn is let go. */
+/** Shows the newest picture when the screen is next drawn. Nothing queues: an older one is let go undrawn. */
 
 /**
  * @typedef {import('./decoder.js').Picture} Picture

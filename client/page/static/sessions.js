@@ -63,7 +63,8 @@ class Tab {
 
   constructor(choose) {
     this.element = make('button', { type: 'button', class: 'tab', on: { click: choose } },
-      make('i', { class: 'tab-lamp', 'aria-hidden': 'true' }), make('span', { class: 'tab-text' }, this.#name, this.#detail));
+      make('i', { class: 'tab-lamp', 'aria-hidden': 'true' }),
+      make('span', { class: 'tab-text' }, this.#name, this.#detail));
   }
 
   /** @param {SessionStatus} session */

@@ -54,7 +54,8 @@ export class Sources {
     const wishes = await this.#asking.ask('Open a file', file.name);
     if (wishes === null) return;
     try {
-      await this.#play((video) => { video.src = URL.createObjectURL(file); }, { name: file.name, rate: null, ...wishes });
+      const opening = { name: file.name, rate: null, ...wishes };
+      await this.#play((video) => { video.src = URL.createObjectURL(file); }, opening);
     } catch {
       this.#trouble(`This browser cannot play ${file.name}.`);
     }
@@ -67,7 +68,9 @@ export class Sources {
 
   async #play(give, opening) {
     this.stop();
-    const video = make('video', { class: 'away', loop: true, playsinline: true, 'aria-hidden': 'true', tabindex: '-1' });
+    const video = make('video', {
+      class: 'away', loop: true, playsinline: true, 'aria-hidden': 'true', tabindex: '-1',
+    });
     video.muted = true;
     document.body.append(video);
     try {
@@ -100,7 +103,8 @@ export class Sources {
 
   /** Says what went wrong, and leaves it there until it is read. */
   #trouble(message) {
-    const close = button('Close', { icon: 'close', class: 'button small', on: { click: () => { this.#bar.hidden = true; } } });
+    const hide = () => { this.#bar.hidden = true; };
+    const close = button('Close', { icon: 'close', class: 'button small', on: { click: hide } });
     this.#bar.replaceChildren(make('span', { class: 'source-text', text: message }), close);
     this.#bar.classList.add('bad');
     this.#bar.hidden = false;

@@ -8,7 +8,11 @@ import { say } from './dom.js';
  * @typedef {{x: number, y: number, width: number, height: number}} Box pixels of the canvas
  */
 
-/** What there is to choose from, in the order of the keys 1 to 4. @type {{mode: Mode, title: string, pictures: string[]}[]} */
+/**
+ * What there is to choose from, in the order of the keys 1 to 4.
+ *
+ * @type {{mode: Mode, title: string, pictures: string[]}[]}
+ */
 export const MODES = [
   { mode: 'beside', title: 'Side by side', pictures: ['raw', 'painted'] },
   { mode: 'divided', title: 'Divider', pictures: ['raw', 'painted'] },

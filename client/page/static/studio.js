@@ -17,7 +17,10 @@ import { StatusLine } from './statusline.js';
 import { Verbs } from './verbs.js';
 import { Watcher } from './watcher.js';
 
+// So often it is asked what there is; less and less often where nobody answers.
 const LOOK_EVERY_MS = 1_000;
+const LONGEST_PAUSE_MS = 5_000;
+const GROWTH = 1.5;
 
 /** @param {import('./meter.js').Meter} meter @param {URLSearchParams} query */
 export async function startStudio(meter, query) {
@@ -30,6 +33,7 @@ class Studio {
   #watching = null;
   #status = null;
   #looks = new Map(); // by painter, as far as sessions have told
+  #pause_ms = LOOK_EVERY_MS;
   #line;
   #stage;
   #chips;
@@ -73,7 +77,7 @@ class Studio {
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.#look(); });
     const again = async () => {
       if (!document.hidden) await this.#look();
-      setTimeout(again, LOOK_EVERY_MS);
+      setTimeout(again, this.#pause_ms);
     };
     again();
   }
@@ -101,6 +105,7 @@ class Studio {
     try {
       this.#status = await getStatus();
       if (!this.#controls.built) this.#controls.build(await getControls());
+      this.#pause_ms = LOOK_EVERY_MS;
       this.#told(this.#status);
     } catch (error) {
       this.#gone(error.message);
@@ -126,6 +131,7 @@ class Studio {
   }
 
   #gone(problem) {
+    this.#pause_ms = Math.min(LONGEST_PAUSE_MS, this.#pause_ms * GROWTH);
     this.#sessions.show([], null);
     this.#watcher.leave();
     this.#unwatched();
@@ -183,18 +189,19 @@ class Studio {
   #moved(boxes) {
     this.#chips.place(boxes);
     const divided = this.#stage.mode === 'divided' && this.#stage.enlarged === null;
-    const { scale } = this.#stage;
-    const css = ({ x, y, width, height }) => ({ x: x * scale, y: y * scale, width: width * scale, height: height * scale });
-    this.#divider.place(divided ? css(boxes[0]) : null);
+    const [x, y, width, height] = ['x', 'y', 'width', 'height'].map((side) => boxes[0][side] * this.#stage.scale);
+    this.#divider.place(divided ? { x, y, width, height } : null);
     this.#seesOtherwise();
   }
 
   #makeModes() {
     byId('modes').append(...MODES.map(({ mode, title }, number) => {
       const radio = make('input', {
-        type: 'radio', name: 'mode', value: mode, checked: mode === this.#stage.mode, on: { change: () => this.#setMode(mode) },
+        type: 'radio', name: 'mode', value: mode, checked: mode === this.#stage.mode,
+        on: { change: () => this.#setMode(mode) },
       });
-      return make('label', { class: 'segment', title: `${title} (${number + 1})` }, radio, make('span', { text: title }));
+      const key = number + 1;
+      return make('label', { class: 'segment', title: `${title} (${key})` }, radio, make('span', { text: title }));
     }));
   }
 

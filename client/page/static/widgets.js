@@ -1,6 +1,6 @@
 /**
- * What a value is turned by: a text, a slider with a number, a switch, a choice. A widget has an `element`, a `value`, and
- * `set`, which shows a value without telling of it. It tells of each change, and how long to wait for the next one.
+ * What a value is turned by: a text, a slider with a number, a switch, a choice. A widget has an `element`, a `value`,
+ * and `set`, which shows a value without telling of it. It tells of each change, and how long to wait for the next one.
  *
  * @typedef {import('./fields.js').Control} Control
  * @typedef {(rest_ms: number) => void} Changed
@@ -18,8 +18,6 @@ const WIDEST_SLIDER = 1e6;
 const CURVED_FROM = 300;
 const CURVE = 3;
 const CURVED_STEPS = 1000;
-// So few choices are all seen at once.
-const MOST_PILLS = 12;
 const DIGITS = 4;
 
 /** @param {Control} control @param {{id: string, described: string}} ids @param {Changed} changed @returns {Widget} */
@@ -46,7 +44,9 @@ function textWidget(control, common, changed) {
 }
 
 function listWidget(control, common, changed) {
-  const input = make('input', { ...common, type: 'text', placeholder: 'none', spellcheck: 'false', autocomplete: 'off' });
+  const input = make('input', {
+    ...common, type: 'text', placeholder: 'none', spellcheck: 'false', autocomplete: 'off',
+  });
   const read = (text) => text.split(',').map((each) => each.trim()).filter((each) => each !== '');
   return textLike(input, changed, read, (value) => (value ?? []).join(', '));
 }
@@ -76,7 +76,9 @@ function textLike(element, changed, read, shown) {
 function numberWidget(control, common, changed) {
   const { low, high } = bounds(control);
   const step = control.step ?? (control.kind === 'integer' ? 1 : 0.01);
-  const number = make('input', { ...common, type: 'number', class: 'number', min: low, max: high, step, inputmode: 'decimal' });
+  const number = make('input', {
+    ...common, type: 'number', class: 'number', min: low, max: high, step, inputmode: 'decimal',
+  });
   const slides = Number.isFinite(low) && Number.isFinite(high) && high - low <= WIDEST_SLIDER;
   const slider = slides ? sliderFor(control, low, high, step) : null;
   let value = null;
@@ -100,8 +102,7 @@ function numberWidget(control, common, changed) {
 }
 
 function bounds(control) {
-  const exclusive = typeof control.exclusive_min === 'number' ? control.exclusive_min : undefined;
-  return { low: control.min ?? exclusive ?? -Infinity, high: control.max ?? Infinity };
+  return { low: control.min ?? control.exclusive_min ?? -Infinity, high: control.max ?? Infinity };
 }
 
 /** A range slider over low..high, finer at its low end where that is far. */
@@ -120,32 +121,37 @@ function sliderFor(control, low, high, step) {
   const read = () => {
     if (!curved) return element.valueAsNumber;
     const value = low + (high - low) * (element.valueAsNumber / CURVED_STEPS) ** CURVE;
-    const exclusive = control.exclusive_min !== undefined && control.exclusive_min !== false;
-    return Math.max(exclusive ? low + step : low, Math.round(value / step) * step);
+    return Math.max(control.exclusive_min === undefined ? low : low + step, Math.round(value / step) * step);
   };
   return { element, show, read };
 }
 
 function flagWidget(common, changed) {
-  const element = make('input', { ...common, type: 'checkbox', class: 'switch', role: 'switch', on: { change: () => changed(0) } });
+  const element = make('input', {
+    ...common, type: 'checkbox', class: 'switch', role: 'switch', on: { change: () => changed(0) },
+  });
   return { element, get value() { return element.checked; }, set(value) { element.checked = value === true; } };
 }
 
 function selectWidget(control, common, changed) {
   const element = make('select', { ...common, on: { change: () => changed(0) } });
-  const offer = (choices) => element.replaceChildren(...choices.map((each) => make('option', { value: each, text: each })));
+  const option = (each) => make('option', { value: each, text: each });
+  const offer = (choices) => element.replaceChildren(...choices.map(option));
   offer(control.choices ?? []);
-  return { element, offer, get value() { return element.value; }, set(value) { element.value = value ?? element.options[0]?.value; } };
+  const set = (value) => { element.value = value ?? element.options[0]?.value; };
+  return { element, offer, get value() { return element.value; }, set };
 }
 
 /** Choices as pills, one of them pressed. They are radio buttons. */
 function pillsWidget(control, ids, changed) {
-  const element = make('div', { class: 'pills', role: 'radiogroup', id: ids.id, 'aria-describedby': ids.described, 'aria-label': control.title });
+  const element = make('div', {
+    class: 'pills', role: 'radiogroup', id: ids.id, 'aria-describedby': ids.described, 'aria-label': control.title,
+  });
   let chosen = null;
   const offer = (choices) => {
-    element.classList.toggle('many', choices.length > MOST_PILLS);
     element.replaceChildren(...choices.map((each) => {
-      const radio = make('input', { type: 'radio', name: ids.id, value: each, on: { change: () => { chosen = each; changed(0); } } });
+      const choose = () => { chosen = each; changed(0); };
+      const radio = make('input', { type: 'radio', name: ids.id, value: each, on: { change: choose } });
       return make('label', { class: 'pill' }, radio, make('span', { text: each }));
     }));
     show();

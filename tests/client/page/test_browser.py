@@ -1,8 +1,10 @@
 """The preview page as a user has it: a real browser, a real `warpaint page`, a real daemon, and what is then seen."""
 
 import base64
+import json
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ SMALL_CAMERA = """
 const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = () => get({ video: { width: 160, height: 120 } });
 """
+# A page that is told to be hidden.
+HIDES = "Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });"
+TURNS = "(hidden) => { window.isHidden = hidden; document.dispatchEvent(new Event('visibilitychange')); }"
 FOCUSED = """() => {
   const { id, name, dataset, className, parentElement } = document.activeElement;
   return id || name || dataset.map || `${parentElement.dataset.control ?? ''}${className}`;
@@ -78,6 +83,13 @@ def seen_raw(tab: Shown, filming: Filming, part: int = 0, parts: int = 1) -> Non
 def colourfulness(picture: Image) -> float:
     """How far channels are from each other, levels."""
     return float((picture.max(axis=2).astype(np.int16) - picture.min(axis=2)).mean())
+
+
+def received(url: str) -> int:
+    """How many frames the newest session has sent."""
+    with urllib.request.urlopen(f"{url}api/status", timeout=STOPS_WITHIN_S) as answer:
+        count: int = json.load(answer)["sessions"][-1]["totals"]["received"]
+        return count
 
 
 # What is seen
@@ -172,16 +184,14 @@ def test_two_pages_see_the_same(place: Place) -> None:
 
 
 def test_a_hidden_page_is_sent_nothing(place: Place) -> None:
-    hides = "Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });"
-    turns = "(hidden) => { window.isHidden = hidden; document.dispatchEvent(new Event('visibilitychange')); }"
-    with shown(place.running, place.url, init=hides) as tab:
+    with shown(place.running, place.url, init=HIDES) as tab:
         tab.frames()
-        tab.page.evaluate(turns, True)
+        tab.page.evaluate(TURNS, True)
         tab.page.wait_for_timeout(300)  # what was on its way has come
         before = tab.page.evaluate("warpaint.shown + warpaint.thrown")
         tab.page.wait_for_timeout(4_000 / RATE)
         assert tab.page.evaluate("warpaint.shown + warpaint.thrown") == before
-        tab.page.evaluate(turns, False)
+        tab.page.evaluate(TURNS, False)
         tab.frames()
 
 
@@ -272,7 +282,7 @@ def test_a_still_is_saved(place: Place, tmp_path: Path) -> None:
 
 
 def test_the_webcam_becomes_a_session_that_is_painted(place: Place) -> None:
-    with shown(place.running, place.url, init=SMALL_CAMERA) as tab:
+    with shown(place.running, place.url, init=SMALL_CAMERA + HIDES) as tab:
         tab.frames()
         tab.page.click("#use-webcam")
         tab.page.fill("#source-look", "ink")
@@ -282,6 +292,13 @@ def test_the_webcam_becomes_a_session_that_is_painted(place: Place) -> None:
         assert tab.page.inner_text(".tab[aria-current] strong") == "webcam"
         tab.wait("document.getElementById('source-bar').textContent.includes('fps sent as')")
         assert tab.page.is_checked("input[value=ink]")
+        sent = received(place.url)
+        tab.page.evaluate(TURNS, True)
+        deadline = time.monotonic() + STOPS_WITHIN_S
+        while received(place.url) < sent + 5 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert received(place.url) >= sent + 5  # whoever shows it elsewhere has this page in the background
+        tab.page.evaluate(TURNS, False)
         tab.page.click("#source-bar button")
         tab.wait("warpaint.last.tiles[0].width === 192")  # the film is seen again
 
@@ -365,12 +382,14 @@ def test_the_keyboard_reaches_everything(place: Place) -> None:
 def test_the_page_comes_back_with_its_daemon(place: Place, tmp_path: Path, frames: list[Image]) -> None:
     with page_server(f"ipc://{tmp_path}/warpaint.sock", tmp_path) as url, shown(place.running, url) as tab:
         tab.page.wait_for_selector("text=No daemon answers")
-        for look in ("ink", "pencil"):
-            with daemon(tmp_path) as served:
+        for look, watching in (("ink", "steer"), ("pencil", "see")):
+            with daemon(tmp_path, "--watching", watching) as served:
                 tab.page.wait_for_selector("text=Nothing is being painted yet")
                 with Filming(served.address, frames, rate=RATE, look=look) as filming:
                     tab.frames()
                     tab.page.wait_for_selector(f"input[value={look}]:checked")
+                    assert tab.page.is_disabled("#control-prompt") == (watching == "see")
+                    assert tab.page.is_visible("text=can be watched, but not steered") == (watching == "see")
                     filming.may_fail()
                     served.process.send_signal(signal.SIGTERM)
                     served.process.wait(STOPS_WITHIN_S)
