@@ -20,6 +20,9 @@ _TIME = struct.Struct("<d")
 # Of a picture, bytes: far more than a good JPEG of the largest picture that a browser sends.
 MAX_FRAME_BYTES = 16 * 2**20
 LARGEST_TIME_MS = MAX_INTEGER
+# How long a frame may wait to be begun, milliseconds: whoever tries a webcam on a slow machine wants to see it late,
+# rather than to be refused. It holds nothing up, as a newer frame takes the place of one that waits.
+LATEST_MS = 1_000.0
 # How long a browser may take to say what it sends, seconds.
 PATIENCE_S = 10.0
 
@@ -65,6 +68,7 @@ def _session(client: AsyncClient, said: OpenSource) -> AsyncSession:
         painter=said.painter,
         flow=said.flow,
         pacing="live",
+        max_delay_ms=LATEST_MS,
         name=said.name,
         **said.brief,
     )

@@ -32,6 +32,7 @@ ENDS_WITHIN_S = 10.0
 # Whatever is waited for on the page has come within this, on a machine that is busy.
 COMES_WITHIN_S = 20.0
 LOOK_EVERY_MS = 50.0
+USUAL_SIZE = (1024, 640)
 
 # What a page that keeps to its policy never tells.
 LISTENS = """
@@ -58,6 +59,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
+            running.new_context()
             yield running
         finally:
             running.close()
@@ -140,12 +142,14 @@ def shown(
 ) -> Iterator[Shown]:
     """The page in a tab of its own. At its end the browser must not have complained of anything that is not forgiven.
 
-    init: JavaScript that runs before the page's.
+    init: JavaScript that runs before the page's. context: what is not as usual; what is usual shares a cache.
     """
-    width, height = context.pop("size", (1280, 800))
-    tab = running.new_context(viewport=ViewportSize(width=width, height=height), **context)
+    width, height = context.pop("size", USUAL_SIZE)
+    usual = not context and bool(running.contexts)
+    tabs = running.contexts[0] if usual else running.new_context(**context)
+    page = tabs.new_page()
     try:
-        page = tab.new_page()
+        page.set_viewport_size(ViewportSize(width=width, height=height))
         page.set_default_timeout(1000 * COMES_WITHIN_S)
         made = Shown(page)
         page.on("pageerror", lambda error: made.complaints.append(f"uncaught: {error}"))
@@ -161,7 +165,10 @@ def shown(
         if left:
             raise AssertionError(f"the browser complains: {left}")
     finally:
-        tab.close()
+        if usual:
+            page.close()
+        else:
+            tabs.close()
 
 
 def _failed(request: Request) -> str:

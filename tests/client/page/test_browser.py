@@ -143,7 +143,7 @@ def test_maps_are_seen_beside_it_and_large(place: Place) -> None:
             tab.page.click(f"[data-map={name}]")
         tab.wait("warpaint.last.tiles.map((each) => each.name).join() === 'raw,painted,flow,holes'")
         tab.page.click("[aria-label='See the map of holes large']")
-        assert tab.page.inner_text("#left-label") == "holes"
+        tab.wait("document.getElementById('left-label').textContent === 'holes'")
         assert tab.page.is_hidden("#divider")
 
 
