@@ -56,6 +56,12 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** What a program said, as a sentence of this page: with a capital and a full stop. @param {string} text */
+export function asSentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /** A button that copies a text, and says so for a moment. @param {() => string} text */
 export function copyButton(text, label = 'Copy') {
   const made = button(label, { icon: 'copy', class: 'button small' });

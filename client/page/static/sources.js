@@ -1,6 +1,6 @@
 /** Webcam and files as sources: what is asked before they begin, and the bar that says how they do. */
 
-import { button, byId, icon, make, say } from './dom.js';
+import { asSentence, button, byId, icon, make, say } from './dom.js';
 import { Sender } from './sender.js';
 import { Asking } from './asking.js';
 
@@ -102,7 +102,8 @@ export class Sources {
   }
 
   /** Says what went wrong, and leaves it there until it is read. */
-  #trouble(message) {
+  #trouble(what) {
+    const message = asSentence(what);
     const hide = () => { this.#bar.hidden = true; };
     const close = button('Close', { icon: 'close', class: 'button small', on: { click: hide } });
     this.#bar.replaceChildren(make('span', { class: 'source-text', text: message }), close);

@@ -22,6 +22,8 @@ export const MODES = [
 
 // Between two pictures that are side by side, as a share of the canvas.
 const GUTTER = 0.006;
+// They lie one under the other where they are so much larger then, as on a phone that is held upright.
+const MUCH_LARGER = 1.25;
 
 /** Draws on a canvas. A surface of a Presenter. */
 export class Stage {
@@ -80,7 +82,7 @@ export class Stage {
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
   }
 
-  /** @returns {Box[]} of one picture, or of two, whichever way they are larger */
+  /** @returns {Box[]} of one picture, or of two */
   #layout(aspect) {
     const { width, height } = this.#canvas;
     const whole = { x: 0, y: 0, width, height };
@@ -89,7 +91,7 @@ export class Stage {
     const [half, low] = [(width - gap) / 2, (height - gap) / 2];
     const across = letterboxed(aspect, { ...whole, width: half });
     const down = letterboxed(aspect, { ...whole, height: low });
-    if (across.width >= down.width) {
+    if (MUCH_LARGER * across.width >= down.width) {
       const start = Math.round((width - 2 * across.width - gap) / 2);
       return [{ ...across, x: start }, { ...across, x: start + across.width + gap }];
     }

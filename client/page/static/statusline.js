@@ -38,9 +38,7 @@ export class StatusLine {
     }, PASSES_AFTER_MS);
   }
 
-  #show(said) {
-    const text = /[.!?…]$/.test(said) || said === '' ? said : `${said}.`; // as others have their sentences
-
+  #show(text) {
     if (text === this.#line.textContent) return;
     say(this.#line, text);
     this.#meter.says(text);

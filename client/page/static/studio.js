@@ -4,7 +4,7 @@ import { getControls, getStatus } from './api.js';
 import { steady } from './bare.js';
 import { Controls } from './controls.js';
 import { Divider } from './divider.js';
-import { byId, make, say } from './dom.js';
+import { asSentence, byId, make, say } from './dom.js';
 import { Emptiness } from './emptiness.js';
 import { Figures } from './figures.js';
 import { listenToKeys } from './help.js';
@@ -89,11 +89,11 @@ class Studio {
         this.#emptiness.hide();
         this.#figures.frame(header, sent_to_canvas_ms);
       },
-      notice: (message) => this.#line.passing(message),
+      notice: (message) => this.#line.passing(asSentence(message)),
       trouble: (message) => this.#line.passing(message),
       lost: (message) => { this.#line.stands('waiting', message); },
       ended: (message) => {
-        this.#line.passing(message);
+        this.#line.passing(asSentence(message));
         this.#unwatched();
       },
     };
@@ -135,8 +135,8 @@ class Studio {
     this.#sessions.show([], null);
     this.#watcher.leave();
     this.#unwatched();
-    this.#emptiness.problem(problem);
-    this.#line.stands('bad', problem);
+    this.#emptiness.problem(asSentence(problem));
+    this.#line.stands('bad', asSentence(problem));
   }
 
   #choose(id) {

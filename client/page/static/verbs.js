@@ -1,7 +1,7 @@
 /** What is done to the session and its picture by buttons: hold, a new keyframe, a still, the full screen. */
 
 import { getStill } from './api.js';
-import { byId, make, setAttribute } from './dom.js';
+import { asSentence, byId, make, setAttribute } from './dom.js';
 import { nameOf } from './sessions.js';
 
 /** The buttons under the picture. */
@@ -46,7 +46,7 @@ export class Verbs {
   }
 
   hold() {
-    const refused = (message) => this.#line.passing(message);
+    const refused = (message) => this.#line.passing(asSentence(message));
     if (!this.#buttons.hold.disabled) this.#watcher.view.hold(!this.#holding, { refused });
   }
 
@@ -59,7 +59,7 @@ export class Verbs {
         const seconds = (performance.now() - began_ms) / 1000;
         this.#line.passing(`The new keyframe is shown from frame ${index} on, after ${seconds.toFixed(1)} s.`);
       },
-      refused: (message) => this.#line.passing(message),
+      refused: (message) => this.#line.passing(asSentence(message)),
     });
   }
 
@@ -73,7 +73,7 @@ export class Verbs {
       save(await getStill(this.#watcher.session, picture), `${fileName(this.#name)}-${picture}-${timestamp()}.png`);
       this.#line.passing(`The ${picture} picture is saved.`);
     } catch (error) {
-      this.#line.passing(`No still was saved. ${error.message}`);
+      this.#line.passing(`No still was saved. ${asSentence(error.message)}`);
     } finally {
       setAttribute(still, 'aria-busy', false);
     }
