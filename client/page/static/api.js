@@ -55,7 +55,7 @@ async function answer(path, patience_ms) {
   try {
     response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(patience_ms) });
   } catch {
-    throw new ApiError('The server of this page does not answer. Is `warpaint page` still running?');
+    throw new ApiError('The server of this page does not answer.');
   }
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));

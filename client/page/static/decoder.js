@@ -36,6 +36,7 @@ export class Decoder {
   #listener;
   #video = null;
   #config = '';
+  #stream = 0; // counts resets: what began before one comes to nothing
   #waitsForKeyframe = true;
   #pending = new Map(); // by seq: what is in the video decoder
   #turn = Promise.resolve(); // at most as many messages as the server lets be unacknowledged wait in it
@@ -49,13 +50,25 @@ export class Decoder {
   /** @param {import('./message.js').Header} header @param {Uint8Array} payload */
   decode(header, payload) {
     const arrived_ms = performance.now();
-    this.#turn = this.#turn.then(() => (header.codec === 'jpeg' ? this.#jpeg : this.#h264)
-      .call(this, header, payload, arrived_ms))
-      .catch((error) => this.#failed(error, header.seq));
+    const stream = this.#stream;
+    this.#turn = this.#turn.then(async () => {
+      if (stream !== this.#stream) return;
+      try {
+        if (header.codec === 'jpeg') await this.#jpeg(header, payload, arrived_ms);
+        else await this.#h264(header, payload, arrived_ms);
+      } catch (error) {
+        if (stream === this.#stream) this.#failed(error, header.seq);
+      }
+    });
   }
 
-  /** Forgets what is being decoded: another stream follows. */
+  /** Forgets all that is being decoded: another stream follows. */
   reset() {
+    this.#stream += 1;
+    this.#close();
+  }
+
+  #close() {
     if (this.#video?.state === 'configured') this.#video.close();
     this.#video = null;
     this.#config = '';
@@ -64,8 +77,10 @@ export class Decoder {
   }
 
   async #jpeg(header, payload, arrived_ms) {
+    const stream = this.#stream;
     const image = await createImageBitmap(new Blob([payload], { type: 'image/jpeg' }));
-    this.#listener.picture({ header, image, arrived_ms });
+    if (stream === this.#stream) this.#listener.picture({ header, image, arrived_ms });
+    else image.close();
   }
 
   async #h264(header, payload, arrived_ms) {
@@ -73,9 +88,14 @@ export class Decoder {
       this.#listener.skipped(header.seq);
       return;
     }
-    if (header.config !== this.#config && !(await this.#configured(header.config))) {
-      this.#listener.skipped(header.seq);
-      return;
+    if (header.config !== this.#config) {
+      const stream = this.#stream;
+      const configured = await this.#configured(header.config);
+      if (stream !== this.#stream) return;
+      if (!configured) {
+        this.#listener.skipped(header.seq);
+        return;
+      }
     }
     this.#waitsForKeyframe = false;
     this.#pending.set(header.seq, { header, arrived_ms });
@@ -84,11 +104,14 @@ export class Decoder {
   }
 
   async #configured(codec) {
-    if (!(await supports(codec))) {
+    const stream = this.#stream;
+    const supported = await supports(codec);
+    if (stream !== this.#stream) return false;
+    if (!supported) {
       this.#listener.givesUp(`This browser does not decode ${codec}.`);
       return false;
     }
-    this.reset();
+    this.#close();
     const video = new VideoDecoder({
       output: (image) => this.#decoded(video, image),
       error: (error) => { if (video === this.#video) this.#failed(error); },
@@ -108,7 +131,7 @@ export class Decoder {
 
   #failed(error, seq) {
     for (const lost of [...this.#pending.keys(), seq]) if (lost !== undefined) this.#listener.skipped(lost);
-    this.reset();
+    this.#close();
     const now_ms = performance.now();
     const again = now_ms - this.#failed_ms < FAILS_AGAIN_WITHIN_MS;
     this.#failed_ms = now_ms;

@@ -4,6 +4,7 @@ import { button, byId, copyButton, make } from './dom.js';
 
 const BRIDGE = 'warpaint bridge IN OUT';
 const DAEMON = 'warpaintd';
+const SERVER = 'warpaint page';
 
 /** The words in place of a picture. */
 export class Emptiness {
@@ -26,10 +27,24 @@ export class Emptiness {
       make('p', { class: 'hint', text: 'Whatever is painted live appears here by itself.' }));
   }
 
-  /** No daemon, or no server. @param {string} problem a sentence */
-  problem(problem) {
-    this.#show(problem, 'No daemon answers',
-      make('p', { text: problem }), make('p', { text: 'It is started by:' }), command(DAEMON),
+  /** There is a session, and no frame of it. @param {string} why a sentence */
+  waiting(why) {
+    this.#show(why, 'No picture yet', make('p', { text: why }));
+  }
+
+  /** No daemon. @param {string} problem a sentence */
+  noDaemon(problem) {
+    this.#gone('No daemon answers', problem, DAEMON);
+  }
+
+  /** Nobody answers this page itself. @param {string} problem a sentence */
+  noServer(problem) {
+    this.#gone('The server of this page is away', problem, SERVER);
+  }
+
+  #gone(title, problem, starts) {
+    this.#show(problem, title,
+      make('p', { text: problem }), make('p', { text: 'It is started by:' }), command(starts),
       make('p', { class: 'hint', text: 'This page goes on by itself as soon as it is there.' }));
   }
 

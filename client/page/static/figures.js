@@ -84,7 +84,7 @@ export class Figures {
     const canvas = make('canvas', { class: 'spark', 'aria-hidden': 'true' });
     const value = make('span', { class: 'value', text: '–' });
     const detail = make('span', { class: 'detail', text: '\u00a0' });
-    const head = make('div', { class: 'card-head' }, make('h3', { text: title }), value);
+    const head = make('div', { class: 'card-head' }, make('h2', { text: title }), value);
     row.append(make('article', { class: `card ${name}`, title: hint }, head, canvas, detail));
     this.#cards[name] = { plot: new Plot(canvas, { kind, least }), value, detail };
   }

@@ -1,6 +1,6 @@
 /** The whole page: which session is seen, and what is told to whom. */
 
-import { getControls, getStatus } from './api.js';
+import { ApiError, getControls, getStatus } from './api.js';
 import { steady } from './bare.js';
 import { Controls } from './controls.js';
 import { Divider } from './divider.js';
@@ -31,6 +31,7 @@ class Studio {
   #meter;
   /** The session that the user wants to see; null: the newest. */ #chosen;
   #watching = null;
+  #isDrawn = false; // whether a frame of it was
   #status = null;
   #looks = new Map(); // by painter, as far as sessions have told
   #pause_ms = LOOK_EVERY_MS;
@@ -69,23 +70,32 @@ class Studio {
   }
 
   async start() {
+    this.#listenToErrors();
     this.#makeModes();
     fillLinks();
     this.#listenToKeys();
     await this.#watcher.prepare();
     this.#seesOtherwise();
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.#look(); });
-    const again = async () => {
-      if (!document.hidden) await this.#look();
-      setTimeout(again, this.#pause_ms);
+    const again = () => {
+      const looked = document.hidden ? Promise.resolve() : this.#look();
+      looked.finally(() => setTimeout(again, this.#pause_ms));
     };
     again();
+  }
+
+  /** What is wrong in the page itself is not in the console alone. */
+  #listenToErrors() {
+    const tell = (error) => this.#line.passing(`Something is wrong in this page: ${asSentence(String(error))}`);
+    window.addEventListener('error', ({ message }) => tell(message));
+    window.addEventListener('unhandledrejection', ({ reason }) => tell(reason));
   }
 
   #listener() {
     return {
       watching: (watching) => this.#watched(watching),
       drawn: (header, sent_to_canvas_ms) => {
+        this.#isDrawn = true;
         this.#emptiness.hide();
         this.#figures.frame(header, sent_to_canvas_ms);
       },
@@ -93,8 +103,9 @@ class Studio {
       trouble: (message) => this.#line.passing(message),
       lost: (message) => { this.#line.stands('waiting', message); },
       ended: (message) => {
-        this.#line.passing(asSentence(message));
         this.#unwatched();
+        this.#emptiness.waiting(asSentence(message));
+        this.#line.passing(asSentence(message));
       },
     };
   }
@@ -108,7 +119,9 @@ class Studio {
       this.#pause_ms = LOOK_EVERY_MS;
       this.#told(this.#status);
     } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
       this.#gone(error.message);
+      this.#emptiness.noServer(asSentence(error.message));
     }
   }
 
@@ -116,10 +129,12 @@ class Studio {
     say(byId('server'), server ?? '');
     if (problem !== null) {
       this.#gone(problem);
+      this.#emptiness.noDaemon(asSentence(problem));
       return;
     }
     const seen = toBeSeen(sessions, this.#chosen);
     if (seen?.id !== this.#watcher.session) this.#see(seen);
+    else if (seen !== null && !this.#isDrawn) this.#emptiness.waiting(`${nameOf(seen.client)} sends nothing so far.`);
     this.#sessions.show(sessions, seen?.id ?? null);
     if (seen === null) {
       this.#emptiness.begin();
@@ -135,7 +150,6 @@ class Studio {
     this.#sessions.show([], null);
     this.#watcher.leave();
     this.#unwatched();
-    this.#emptiness.problem(asSentence(problem));
     this.#line.stands('bad', asSentence(problem));
   }
 
@@ -165,6 +179,7 @@ class Studio {
 
   #unwatched() {
     this.#watching = null;
+    this.#isDrawn = false;
     this.#watcher.presenter.clear();
     this.#stage.clear();
     this.#chips.hide();

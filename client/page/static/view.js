@@ -1,6 +1,7 @@
 /** The socket by which one session is watched and steered. A loss is mended by itself, with growing pauses. */
 
 import { socketUrl } from './api.js';
+import { asSentence } from './dom.js';
 import { parseFrame } from './message.js';
 import { Patience } from './patience.js';
 
@@ -161,8 +162,8 @@ export class View {
     if (session === null) return;
     this.#drop();
     const pause_ms = this.#patience.again(() => this.#connect());
-    const why = reason || 'The connection was lost';
-    this.#listener.lost(`${why.replace(/\.$/, '')}. Trying again in ${(pause_ms / 1000).toFixed(1)} s.`);
+    const why = asSentence(reason || 'The connection was lost');
+    this.#listener.lost(`${why} Trying again in ${(pause_ms / 1000).toFixed(1)} s.`);
   }
 
   #drop() {

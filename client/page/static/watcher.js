@@ -1,6 +1,7 @@
 /** A session on the screen: its socket, the decoder and the presenter, put together. */
 
 import { Decoder, decodesH264 } from './decoder.js';
+import { asSentence } from './dom.js';
 import { Presenter } from './presenter.js';
 import { View } from './view.js';
 
@@ -53,6 +54,7 @@ export class Watcher {
     });
     document.addEventListener('visibilitychange', () => this.#seenOrNot());
     window.addEventListener('pagehide', () => this.view.leave());
+    window.addEventListener('pageshow', () => this.#seenOrNot()); // gone back to
   }
 
   /** Finds out what this browser decodes. To be called before `watch`. */
@@ -110,6 +112,6 @@ export class Watcher {
   #fallBack(message) {
     if (this.view.wants.codec === 'jpeg') return;
     this.view.want({ codec: 'jpeg' });
-    this.#listener.trouble(`${message.replace(/\.$/, '')}. The picture comes as JPEG from here on.`);
+    this.#listener.trouble(`${asSentence(message)} The picture comes as JPEG from here on.`);
   }
 }
