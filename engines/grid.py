@@ -24,9 +24,10 @@ def pixel_grid(width: int, height: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=4)
 def enlarging_grid(size: tuple[int, int], larger: tuple[int, int]) -> NDArray[np.float32]:
-    """The position (x, y) on a grid of one size (W, H) of each pixel of a larger one: [H, W, 2] float32, read-only."""
+    """The position (x, y), on a grid of one size (W, H), of each pixel of a larger: [H, W, 2] float32, read-only."""
     (w, h), (width, height) = size, larger
-    grid = (pixel_grid(width, height) + np.float32(0.5)) * np.array((w / width, h / height), np.float32) - np.float32(0.5)
+    scale = np.array((w / width, h / height), np.float32)
+    grid = (pixel_grid(width, height) + np.float32(0.5)) * scale - np.float32(0.5)
     grid.flags.writeable = False
     return grid
 

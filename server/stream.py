@@ -64,7 +64,7 @@ ALONE = frozenset({"raw", "jpeg", "mjpeg"})
 # that is farther away than that gets fewer frames, and one that reads slowly sees none that are older.
 ON_THE_WAY = 4
 # A client's name as `status` tells it, characters: with so many of them its header is not too large.
-NAME_SHOWN = 40
+NAME_SHOWN = 80
 
 Buffer = Payload | Picture  # what ZeroMQ takes without a copy
 Serving = Generator[Ask, Any, None]

@@ -18,7 +18,7 @@ from .words import MAX_TEXT_BYTES, WIDEST, Picture, Unreadable
 
 log = logging.getLogger(__name__)
 
-STATIC = Path(__file__).parent / "static"
+STATIC, FILES = Path(__file__).parent / "static", "/static/"
 # Browsers that watch, and that send, at once: each that watches has an encoder, which takes half a core at 1280x720.
 MAX_VIEWS = 16
 MAX_SOURCES = 4
@@ -60,7 +60,7 @@ class Page:
         self.app.router.add_get("/api/view", self._view)
         self.app.router.add_get("/api/source", self._source)
         self.app.router.add_get("/mjpeg/{session}", self._mjpeg)
-        self.app.router.add_static("/static/", STATIC)
+        self.app.router.add_static(FILES, STATIC)
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -171,8 +171,10 @@ class Page:
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the page is stopping")
 
 
-async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def _with_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+    if request.path.startswith(FILES):
+        response.headers["Cache-Control"] = "no-cache"  # asked for again, and mostly answered by 304
 
 
 def _facts(request: web.Request) -> Request:

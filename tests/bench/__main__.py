@@ -26,6 +26,13 @@ def _flow() -> RenderableType:
     return flow.run()
 
 
+def _page() -> RenderableType:
+    """Imported when it is asked for: it needs a real Chromium."""
+    from bench import page
+
+    return page.run()
+
+
 def _obs() -> RenderableType:
     """Imported when it is asked for: it needs a real OBS."""
     from bench import obs
@@ -45,6 +52,7 @@ BENCHES = {
     "latency": latency.run,
     "resume": resume.run,
     "obs": _obs,
+    "page": _page,
     "steadiness": steadiness.run,
 }
 
