@@ -17,7 +17,7 @@ from ..film.formats import codec_named
 from ..local_daemon import connected
 from ..painting import Client, Session
 from .cadence import HIGHEST_RATE
-from .fitting import fitted
+from .fitting import LEAST_PIXELS, Effort, fitted
 from .inbox import Inbox
 from .output import Output, form_of
 from .parts import Form, Picture, Placed, Shape, Sound, Tracks
@@ -147,6 +147,8 @@ class Pump:
         self._session: Session | None = None
         self._shape: Shape | None = None
         self._pixels: int | None = None  # of a canvas that the daemon can paint in time; None: as large as it likes
+        self._told_pixels: int | None = None
+        self._effort = Effort(time.monotonic())
         self._refused_until_s = 0.0
         self._refusals = 0
 
@@ -208,13 +210,14 @@ class Pump:
         session = self._session_for(client, picture.shape, picture.step)
         if session is not None:
             self._steps[pts] = picture.step
+            self._effort.came()
             session.push(picture.buffer, pts)
 
     # The session
 
     def _session_for(self, client: Client, shape: Shape, step: int) -> Session | None:
         """The session for pictures like this; a new one where they have changed. None: it was refused just now."""
-        if self._session is not None and shape == self._shape:
+        if self._session is not None and shape == self._shape and not self._is_too_large(self._session):
             return self._session
         self._end_session()
         if time.monotonic() < self._refused_until_s:
@@ -225,10 +228,10 @@ class Pump:
         except RefusedError as error:
             self._refused(client, error)
             return None
-        size = f"{shape.source.width}x{shape.source.height}"
-        if self.painted or self._shape is not None:
-            self._say(f"the input is {size} from here on")
+        if shape != self._shape and (self.painted or self._shape is not None):
+            self._say(f"the input is {shape.source.width}x{shape.source.height} from here on")
         self._session, self._shape, self._refusals = session, shape, 0
+        self._effort = Effort(time.monotonic())
         return session
 
     def _opened(self, client: Client, source: Source, step: int) -> Session:
@@ -236,14 +239,16 @@ class Pump:
         bridge = self._bridge
         rate = bridge.incoming.rate or min(Fraction(TICKS, step), Fraction(MAX_RATE))
 
-        def begun(pixels: int | None, rate: Fraction | None) -> Session:
+        whole = source.width * source.height
+
+        def begun(pixels: int, rate: Fraction | None) -> Session:
             session = client.session(
                 source=source,
                 result=Result(pixels="yuv420p"),
                 pacing="live",
                 painter=bridge.painter,
                 flow=bridge.flow,
-                max_pixels=pixels,
+                max_pixels=None if pixels == whole else pixels,
                 max_delay_ms=bridge.max_delay_ms,
                 linger_s=bridge.linger_s,
                 name=f"bridge {bridge.incoming.url} to {bridge.target}",
@@ -255,15 +260,27 @@ class Pump:
 
         if bridge.max_pixels is not None:
             return begun(bridge.max_pixels, rate)
-        largest = self._pixels or source.width * source.height
+        largest = min(self._pixels or whole, whole)
         session, pixels = fitted(begun, largest, rate, asked=bridge.incoming.rate is not None)
-        if pixels < largest and session.opened is not None:
+        if pixels < whole and pixels != self._told_pixels and session.opened is not None:
+            self._told_pixels = pixels
             self._say(
                 f"{source.width}x{source.height} cannot be painted in time here: it is painted at "
                 f"{session.opened.width}x{session.opened.height}, and enlarged; --max-pixels says another size"
             )
-        self._pixels = pixels if pixels < largest else self._pixels
+        self._pixels = pixels if pixels < whole else self._pixels
         return session
+
+    def _is_too_large(self, session: Session) -> bool:
+        """Whether the session does not keep up, and a smaller canvas would: that is tried then."""
+        share = self._effort.too_large(time.monotonic())
+        if share is None or self._bridge.max_pixels is not None or session.opened is None:
+            return False
+        pixels = int(share * session.opened.width * session.opened.height)
+        if pixels < LEAST_PIXELS:
+            return False
+        self._pixels = pixels
+        return True
 
     def _refused(self, client: Client, error: RefusedError) -> None:
         """A sender that cannot be served ends nothing: the next one may be. At first it is the user who is to know.
@@ -303,6 +320,7 @@ class Pump:
                 self._sound(ticks)
                 step = self._steps.pop(ticks, 0)
                 self._output.picture(ticks, step, painted.image, self._shape)
+                self._effort.took(sum(ms for name, ms in painted.info.stages_ms.items() if name != "wait") / 1e3)
                 self._shown = ticks
                 self.painted += 1
             self._forget()

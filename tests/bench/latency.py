@@ -5,6 +5,7 @@ when it is decoded again. Beside each route through Warpaint is the same without
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -38,7 +39,10 @@ from support.corner_stamps import read_stamp
 from support.daemon import daemon
 
 FRAME_MS = 1e3 / RATE
-WARM_UP_S, MEASURED_S = 4.0, 10.0
+# By then a bridge has found the canvas that this machine can paint in time.
+WARM_UP_S, MEASURED_S = 10.0, 10.0
+# The canvas of the clients, pixels: one that two cores can paint in time. Bridges find theirs by themselves.
+CLIENTS_PIXELS = 640 * 360
 WARM_UP, FRAMES = round(WARM_UP_S * RATE), round((WARM_UP_S + MEASURED_S) * RATE)
 AIM_FRAMES = 1.5  # that Warpaint adds, at the median and at the percentiles
 # A session is let in on a machine that has other work too, and what is late is seen late and not dropped.
@@ -52,6 +56,7 @@ NODE_NEEDS, C_NEEDS = "apt-get install nodejs npm", "apt-get install gcc make li
 NOTES = (
     "Three figures are p50/p95/p99; of what is added, the differences of these.",
     f"Bridges and clients: pacing `live`, painter `identity`, flow `dis`, max_delay_ms {MAX_DELAY_MS}, else defaults.",
+    "The pictures are painted at the size that is said, which for bridges is what they found, and enlarged again.",
     "Without: the sender's stream, read at once. Of clients that is nothing: the picture is there already. JPEGs are "
     "coded before they are pushed, and not decoded.",
     f"{WARM_UP_S:g} s to warm up, {MEASURED_S:g} s measured. Unread: a picture that shows no number that is new.",
@@ -66,6 +71,7 @@ class Timing:
     delays_ms: dict[int, float] = field(default_factory=dict)
     unread: int = 0
     why: str = "nothing came"
+    canvas: str = f"{WIDTH}x{HEIGHT}"
 
     def add(self, number: int, captured_s: float, seen_s: float) -> None:
         """Adds a frame, if it is one of those that are measured."""
@@ -96,14 +102,18 @@ def run() -> Table:
         folder, films = Path(name), Films(Path(name))
         with daemon(folder, "--painters", "identity", "--log-level", "warning") as running:
             for route in ROUTES:
-                table.add_row(route.name, *_cells(_bridged(route, films, running.address), _direct(route, films)))
-            table.add_section()
+                with_us = _bridged(route, films, running.address)
+                table.add_row(f"{route.name}, {with_us.canvas}", *_cells(with_us, _direct(route, films)))
+        table.add_section()
+        flags = ("--painters", "identity", "--log-level", "warning", "--max-pixels", str(CLIENTS_PIXELS))
+        with daemon(folder, *flags) as running:
             footage = _footage(films, running.address)
-            table.add_row("Python, raw", *_cells(_of_footage(footage)))
+            canvas = "x".join(map(str, footage.canvas or ()))
+            table.add_row(f"Python, raw, {canvas}", *_cells(_of_footage(footage)))
             for language, program in (("Node", _node), ("C", _c)):
                 for encoding in ("raw", "jpeg"):
                     cells = _filmed_by(program, films, running.address, encoding)
-                    table.add_row(f"{language}, {encoding}", *cells)
+                    table.add_row(f"{language}, {encoding}, {canvas}", *cells)
     load = f"Load average {os.getloadavg()[0]:.1f} at the end, with what the bench itself does."
     table.caption = "\n".join([machine, load, _daemons_work(footage), *NOTES])
     return table
@@ -208,6 +218,8 @@ def _bridged(route: Route, films: Films, address: str) -> Timing:
         process.kill()
     if code:
         return Timing(why=said.strip().splitlines()[-1])
+    for found in re.findall(r"it is painted at (\d+x\d+)", said):
+        timing.canvas = found
     return timing
 
 
