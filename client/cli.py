@@ -17,6 +17,7 @@ from .bridge import command as bridge_command
 from .errors import MediaError
 from .film.formats import CODECS
 from .flags import add_session_flags, brief_changes, rate_of
+from .leaving import leave
 from .page import command as page_command
 from .painting import Client
 from .run import Figures, Job, convert
@@ -35,14 +36,16 @@ def main() -> None:
     arguments = _parser().parse_args()
     if arguments.until_stdin_closes:
         end_with_stdin()
+    code = 0
     try:
         (arguments.check if arguments.dry_run else arguments.command)(arguments)
     except WarpaintError as error:
         console.print(f"warpaint: {error}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(FAILED) from None
+        code = FAILED
     except KeyboardInterrupt:
         console.print("stopped; what was painted until now is kept")
-        raise SystemExit(INTERRUPTED) from None
+        code = INTERRUPTED
+    leave(code)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -60,6 +60,7 @@ def test_it_survives_jpeg_and_h264_of_little_quality() -> None:
     assert [read_stamp(frame.to_ndarray(format="gray")) for frame in decoded] == [97 * n for n in range(10)]
 
 
+@pytest.mark.timing
 def test_it_is_seen_in_its_own_frame_when_a_live_session_warps(shared_daemon: Daemon) -> None:
     pictures = list(frames("bikes", SIZE, stop=40))
     read = []

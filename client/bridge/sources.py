@@ -27,6 +27,7 @@ from ..film.media import ColourTags, colour_components, conformed, reason, tight
 from ..film.packets import Packet
 from ..film.reader import DEINTERLACED, video_stream
 from ..film.traits import notices_of, rotation_of, tags_of
+from ..leaving import HELD
 from . import rtsp
 from .early import TICK, EarlyPictures
 from .inbox import Inbox
@@ -99,7 +100,7 @@ class Reader:
         self._bytes: _Bytes | None = None  # of the stream that is read, unless FFmpeg opens it by itself
         self._began: tuple[float, int] | None = None  # on the wall and in the film, of a file that is to be paced
         self._said = ""
-        self._thread = threading.Thread(target=self._run, name="bridge-reader", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=HELD, daemon=True)
 
     def start(self) -> None:
         """Begins to read, the first time that it is called."""

@@ -130,9 +130,12 @@ def test_nothing_of_it_is_python() -> None:
 
 
 def test_its_own_tests_pass(client: NodeClient) -> None:
-    done = subprocess.run(
-        [client.npm, "test"], cwd=client.folder, capture_output=True, text=True, timeout=FINISHED_WITHIN_S
-    )
+    try:
+        done = subprocess.run(
+            [client.npm, "test"], cwd=client.folder, capture_output=True, text=True, timeout=FINISHED_WITHIN_S
+        )
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"not done in {FINISHED_WITHIN_S} s, after {(late.stdout or b'')[-1_000:]!r}")
     assert done.returncode == 0, done.stdout
     counts = dict(re.findall(r"^\S (tests|pass|skipped) (\d+)$", done.stdout, re.MULTILINE))
     assert counts["tests"] == counts["pass"]

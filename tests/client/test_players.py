@@ -116,7 +116,14 @@ def vlc(desk: Desk, url: str) -> None:
 
 
 PLAYERS: dict[str, Callable[[Desk, str], None]] = {"ffplay": ffplay, "mpv": mpv, "vlc": vlc}
-CASES = [(player, way) for player in PLAYERS for way in WAYS if (player, way) != ("vlc", "zmq")]  # it cannot
+# Each player and each way once; what is alike is slow.
+QUICK = {("ffplay", "zmq"), ("mpv", "http"), ("vlc", "tcp"), ("ffplay", "udp")}
+CASES = [
+    pytest.param(player, way, marks=[] if (player, way) in QUICK else pytest.mark.slow)
+    for player in PLAYERS
+    for way in WAYS
+    if (player, way) != ("vlc", "zmq")  # it cannot
+]
 
 
 @pytest.mark.parametrize(("player", "way"), CASES)

@@ -39,6 +39,12 @@ class Proxy:
         """For a ZeroMQ client."""
         return f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
 
+    @property
+    def leads_on(self) -> bool:
+        """Whether all limits are used up, so that the newest connection is not to be cut any more."""
+        with self._lock:
+            return bool(self._pairs) and self._pairs[-1].is_free
+
     def cut(self) -> None:
         """Ends all connections."""
         with self._lock:
@@ -92,6 +98,11 @@ class Pair:
         self._carriers = len(self._ends)
         self._left = left
         self._lock = threading.Lock()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it may carry any number of bytes."""
+        return self._left is None
 
     def allowed(self, wanted: int) -> int:
         """How many of so many bytes may be carried."""
