@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 FOOTAGE := footage/.done
 CODE := __init__.py client engines examples proto server tests
 
-.PHONY: help demo test check bench clean footage
+.PHONY: help demo test programs check bench clean footage
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,11 @@ demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo
 # Tests with deadlines have the machine to themselves; all others share it, two files at a time. These are taken as they
 # come: the files with fewest tests, which xdist would take last, are not the quickest.
 test: $(DEV) $(FOOTAGE)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not timing'
-	$(BIN)/python -m pytest -m 'timing and not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not timing and not programs'
+	$(BIN)/python -m pytest -m 'timing and not slow and not programs'
+
+programs: $(DEV) $(FOOTAGE)  ## run the tests with a real browser, OBS and players
+	$(BIN)/python -m pytest -m 'programs and not slow'
 
 check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff format --check $(CODE)

@@ -22,7 +22,7 @@ UNSENT_AT_THE_END = 10
 LATEST = stamps.AROUND // 2  # frames
 WAYS = ("rtmp", "udp", "zmq")
 
-pytestmark = pytest.mark.timeout(400)  # three ways in turn, in the fixture
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]  # three ways in turn, in the fixture
 
 
 @dataclass

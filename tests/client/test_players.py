@@ -26,6 +26,8 @@ SHOWN = 10  # pictures of the painted film, at the least
 LOOK_S = 0.2
 DOCS = Path(__file__).parents[2] / "docs" / "ffmpeg.md"
 
+pytestmark = pytest.mark.programs
+
 # Where the bridge writes, and where a player finds that. A new kind of output is a line here.
 WAYS = {
     "tcp": ("tcp://127.0.0.1:{}?listen=1", "tcp://127.0.0.1:{}"),

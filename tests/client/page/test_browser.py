@@ -18,6 +18,8 @@ from support.browser import Filming, Image, Shown, browser, page_server, shown, 
 from support.daemon import daemon
 from support.scenes import film, two_layers
 
+pytestmark = pytest.mark.programs
+
 SIZE = (192, 128)
 RATE = 8.0
 # Mean absolute difference, levels: what two codings and two scalings leave of a picture, and what another picture has.
