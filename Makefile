@@ -16,11 +16,12 @@ demo: $(LIGHT) $(FOOTAGE)  ## paint real footage with a real daemon; leaves demo
 	mkdir -p demo
 	$(BIN)/warpaint run footage/bigbuckbunny.mp4 demo/painted.mp4 --sheet demo/compare.png
 
-# Tests with deadlines have the machine to themselves; all others share it, two files at a time. These are taken as they
-# come: the files with fewest tests, which xdist would take last, are not the quickest.
+# What only computes runs in two processes. What talks to other processes runs alone: beside others it is late now and then.
+COMPUTE := tests/engines tests/examples tests/proto tests/client/film
 test: $(DEV) $(FOOTAGE)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not timing and not programs'
-	$(BIN)/python -m pytest -m 'timing and not slow and not programs'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not timing and not programs' $(COMPUTE)
+	$(BIN)/python -m pytest -m 'timing and not slow and not programs' $(COMPUTE)
+	$(BIN)/python -m pytest -m 'not slow and not programs' $(addprefix --ignore=,$(COMPUTE))
 
 programs: $(DEV) $(FOOTAGE)  ## run the tests with a real browser, OBS and players
 	$(BIN)/python -m pytest -m 'programs and not slow'
