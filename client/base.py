@@ -12,6 +12,7 @@ from ..proto.brief import Brief, explain
 from ..proto.errors import Code, InvalidMessage
 from ..proto.limits import MAX_NAME
 from ..proto.messages import MapName, Notice, Open, Opened, Pacing, Result, Source, Totals, ViewName
+from .asking import Asking
 from .connection import CLIENT, Connection, Steps
 from .conversation import Conversation, Drop, PaintedFrame
 from .errors import DaemonGone, raised_for
@@ -57,7 +58,7 @@ class Wishes:
         return self.rest | {"source": source, "result": self.result or Result(pixels=source.pixels)}
 
 
-class SessionBase:
+class SessionBase(Asking):
     """A film being painted, without the waiting.
 
     The methods that begin with an underscore are Steps: the shells run each under the name without it.
@@ -118,11 +119,6 @@ class SessionBase:
     def notices(self) -> deque[Notice]:
         """What the daemon said of what went wrong and cost no frame, the newest last. May be emptied."""
         return self._conversation.notices if self._conversation else deque()
-
-    def shown_at(self, request: int) -> int | None:
-        """The index of the first frame that shows an update; None: none has yet."""
-        updated = self._active.updated.get(request)
-        return updated.shown_at if updated else None
 
     def _open(self, source: Source) -> Steps[Opened]:
         if self._is_open or self._is_opening:
@@ -186,25 +182,6 @@ class SessionBase:
             raise raised_for(result)
         return painted_image(result, conversation.opening)
 
-    def _update(self, changes: dict[str, Any]) -> Steps[int]:
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-        return (yield from self._answered(self._active.update(plain)))
-
-    def _rekey(self) -> Steps[int]:
-        return (yield from self._answered(self._active.rekey()))
-
-    def _hold(self, on: bool) -> Steps[int]:
-        return (yield from self._answered(self._active.hold(on)))
-
-    def _answered(self, request: int) -> Steps[int]:
-        conversation = self._active
-        while request not in conversation.updated:
-            if request in conversation.refused:
-                raise raised_for(conversation.refused.pop(request))
-            self._check(conversation)
-            yield None
-        return request
-
     def _flush(self) -> Steps[None]:
         conversation = self._active
         request = conversation.flush()
@@ -239,11 +216,6 @@ class SessionBase:
             raise DaemonGone("the session is not open yet: push a frame, or give `session` a source")
         self._conversation.check()
         return self._conversation
-
-    def _check(self, conversation: Conversation) -> None:
-        """Raises DaemonGone, or RefusedError, if there is nothing to wait for."""
-        conversation.check()
-        self._connection.check_alive()
 
 
 def _has_room(conversation: Conversation, bounded: bool) -> bool:

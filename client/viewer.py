@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..proto.messages import Notice, Seen, Watching
+from .asking import Asking
 from .connection import Connection, Steps
-from .errors import DaemonGone, raised_for
+from .errors import DaemonGone
 from .images import Image
 from .viewing import SeenFrame, Viewing
 
@@ -30,7 +31,7 @@ class SeenImage:
     info: Seen
 
 
-class ViewerBase:
+class ViewerBase(Asking):
     """A session of any client, being watched. The methods that begin with an underscore are Steps."""
 
     def __init__(self, connection: Connection, wishes: dict[str, Any]) -> None:
@@ -59,11 +60,6 @@ class ViewerBase:
             viewing.notices.clear()
         return found
 
-    def shown_at(self, request: int) -> int | None:
-        """The index of the first frame that shows an update; None: none has yet."""
-        updated = self._active.updated.get(request)
-        return updated.shown_at if updated else None
-
     def want(self, **wishes: Any) -> None:
         """Changes `pictures`, `maps` or `window`, from some frame on. Raises ValidationError for what cannot be."""
         self._active.want(wishes)
@@ -87,25 +83,6 @@ class ViewerBase:
             yield None
         return None
 
-    def _update(self, changes: dict[str, Any]) -> Steps[int]:
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-        return (yield from self._answered(self._active.update(plain)))
-
-    def _rekey(self) -> Steps[int]:
-        return (yield from self._answered(self._active.rekey()))
-
-    def _hold(self, on: bool) -> Steps[int]:
-        return (yield from self._answered(self._active.hold(on)))
-
-    def _answered(self, request: int) -> Steps[int]:
-        viewing = self._active
-        while request not in viewing.updated:
-            if request in viewing.refused:
-                raise raised_for(viewing.refused.pop(request))
-            self._check(viewing)
-            yield None
-        return request
-
     def _leave(self) -> None:
         if self._viewing is not None and not self._viewing.over:
             self._connection.leave(self._viewing)
@@ -116,10 +93,6 @@ class ViewerBase:
             raise DaemonGone("the watching does not stand yet: use it in a `with`")
         self._viewing.check()
         return self._viewing
-
-    def _check(self, viewing: Viewing) -> None:
-        viewing.check()
-        self._connection.check_alive()
 
 
 def _seen_image(frame: SeenFrame, tick_s: Fraction) -> SeenImage:

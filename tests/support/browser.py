@@ -1,7 +1,5 @@
 """The preview page in a real browser, Debian's Chromium, and a film for it to show."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, Request, ViewportSize, sync_playwright
 
+from support.page import page
 from support.programs import program
 from warpaint.client.painting import Client
 
-WARPAINT = Path(sys.executable).with_name("warpaint")
 CHROMIUM = "chromium"
 INSTALL = "apt-get install chromium"
 # No GPU and no camera are there, and nobody to click that the camera may be used.
@@ -28,7 +26,6 @@ FLAGS = (
     *("--use-fake-device-for-media-stream=fps=10", "--use-fake-ui-for-media-stream"),
 )
 STARTED_WITHIN_S = 30.0
-ENDS_WITHIN_S = 10.0
 # Whatever is waited for on the page has come within this, on a machine that is busy.
 COMES_WITHIN_S = 20.0
 LOOK_EVERY_MS = 50.0
@@ -68,28 +65,8 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def page_server(daemon: str, folder: Path) -> Iterator[str]:
     """The URL of a `warpaint page` in front of the daemon at this address."""
-    log = folder / "page.log"
-    with log.open("w") as out:
-        command = [str(WARPAINT), "page", "--port", "0", "--daemon", daemon]
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        yield _url_in(log, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(ENDS_WITHIN_S)
-        finally:
-            process.kill()
-
-
-def _url_in(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    deadline = time.monotonic() + STARTED_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        for word in log.read_text().split():
-            if word.startswith("http://"):
-                return word
-        time.sleep(0.05)
-    raise TimeoutError(f"`warpaint page` does not say where it is: {log.read_text()}")
+    with page(folder, daemon) as served:
+        yield served.url
 
 
 @dataclass
