@@ -19,7 +19,8 @@ NEIGHBOURS_S = 0.25
 class Meter:
     """Measures pairs of neighbouring frames of one session, and adds what it finds to the tallies.
 
-    The flow is not that which the paint was warped by: measures.py says which. Times are seconds of one clock.
+    The flow is not that which the paint was warped by: engines/measures/motion.py says which. Times are seconds of
+    one clock.
     """
 
     def __init__(self, tallies: Tallies) -> None:

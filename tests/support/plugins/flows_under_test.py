@@ -1,4 +1,4 @@
-"""Third-party flow engines that inherit nothing of ours: one behaves, the others do not."""
+"""Third-party flow engines that inherit nothing of ours: one behaves, the others do not, two trust too much."""
 
 import os
 import time
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from warpaint.engines.base import Features, MatchRequest, Picture
+from warpaint.engines.base import Features, Flow, Match, MatchRequest, Picture
+from warpaint.engines.flow.dis import Dis
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,31 @@ class NotNumbers(Still):
 
 class NoFlow:
     pass
+
+
+class Trusting:
+    """DIS that is sure of whatever it finds, occluded or not."""
+
+    def __init__(self) -> None:
+        self._dis = Dis()
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Any]:
+        return self._dis.encode(pictures)
+
+    def match(self, requests: Sequence[MatchRequest]) -> list[list[Any]]:
+        found = self._dis.match(requests)
+        return [
+            [self.trusted(match, guess) for match, guess in zip(matches, request.guesses, strict=True)]
+            for request, matches in zip(requests, found, strict=True)
+        ]
+
+    def trusted(self, match: Match, guess: Flow | None) -> Match:
+        return Match(match.flow, np.ones_like(match.confidence))
+
+
+class TrustingLast(Trusting):
+    """And trusts nothing but the last output, which is matched first and without a guess: so paint is chained on."""
+
+    def trusted(self, match: Match, guess: Flow | None) -> Match:
+        sure = np.ones_like if guess is None else np.zeros_like
+        return Match(match.flow, sure(match.confidence))
