@@ -14,6 +14,7 @@ from .. import __version__
 from ..proto.errors import WarpaintError
 from ..proto.messages import Status
 from .bridge import command as bridge_command
+from .compare import command as compare_command
 from .errors import MediaError
 from .film.formats import CODECS
 from .flags import add_session_flags, brief_changes, rate_of
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     bridge_command.add_flags(
         commands.add_parser("bridge", help="paint a live stream that ffmpeg sends to one URL, for ffmpeg at another")
     )
+    compare_command.add_flags(
+        commands.add_parser("compare", help="judge painted versions of a film, of any program, and draw them")
+    )
     page_command.add_flags(commands.add_parser("page", help="preview in a browser what is painted, and turn its knobs"))
     status = commands.add_parser("status", help="show how a daemon does")
     status.add_argument("--daemon", metavar="ADDRESS", help="the daemon's address [the user's own]")
@@ -92,6 +96,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of a folder [25]")
     parser.add_argument("--compare", action="store_true", help="write raw and painted side by side")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write flow, confidence, hops and holes of each frame")
+    parser.add_argument("--log", type=Path, metavar="JSONL", help="write a line for each frame: keyframes, area, times")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few moments")
     _add_shared(parser)
     parser.set_defaults(command=_run)
@@ -120,6 +125,7 @@ def _run(arguments: argparse.Namespace) -> None:
         compare=arguments.compare,
         maps=arguments.maps,
         sheet=arguments.sheet,
+        log=arguments.log,
         **_shared(arguments),
     )
     with _progress() as bar:

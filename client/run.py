@@ -20,6 +20,7 @@ from .film.writer import create_film
 from .local_daemon import connected
 from .maps import ALL, MapFolder, save_picture
 from .painting import Session
+from .run_log import LogOut
 from .sheet import Picture, SheetRow, contact_sheet
 
 # Moments of the film on a contact sheet: as many as fit a page.
@@ -51,6 +52,7 @@ class Job:
     compare: bool = False
     maps: Path | None = None
     sheet: Path | None = None
+    log: Path | None = None
 
 
 @dataclass(slots=True)
@@ -114,11 +116,12 @@ def _told(notices: Sequence[str], told: int, say: Say) -> int:
 
 
 class _Outputs:
-    """Where the frames of a conversion go: the film, and on request maps and a contact sheet."""
+    """Where the frames of a conversion go: the film, and on request maps, a log and a contact sheet."""
 
     def __init__(self, job: Job, film: Film, session: Session, stack: ExitStack) -> None:
         source = film.source
         self._film = film
+        self._session = session
         self._compare = job.compare
         width = 2 * source.width if job.compare else None
         self._sink = stack.enter_context(
@@ -126,6 +129,7 @@ class _Outputs:
         )
         max_hops = session.brief.max_hops
         self._maps = MapFolder(job.maps, max_hops=max_hops) if job.maps else None
+        self._log = stack.enter_context(LogOut(job.log)) if job.log else None
         self._sheet = _Sheet(job.sheet, film, max_hops) if job.sheet else None
         if self._sheet:
             stack.callback(self._sheet.save)
@@ -142,6 +146,8 @@ class _Outputs:
         self._sink.write(raw.pts, raw.duration, side_by_side)
         if self._maps:
             self._maps.write(pair.painted)
+        if self._log and self._session.opened is not None:
+            self._log.write(pair.painted, self._session.opened)
         if self._sheet:
             self._sheet.take(pair)
 

@@ -71,7 +71,7 @@ def verdict_of(name: str, film: Track, references: References, cost: Cost | None
         drift_mean=float(largest[:3].max()),
         drift_deviation=float(largest[3:].max()),
         pop=pop,
-        keyframes_per_minute=len(cost.keyframes) * references.rate * MINUTE_S / frames if cost else None,
+        keyframes_per_minute=_per_minute(cost.keyframes, frames, references.rate) if cost else None,
         painted_share=cost.painted_share if cost else None,
     )
     return Verdict(
@@ -144,6 +144,11 @@ def _colour_change(film: Track, references: References) -> Series:
     other = references.alone or references.raw
     difference = np.array(film.colours) - np.array(other.colours)
     return difference if references.alone else difference - difference[: references.second].mean(axis=0)
+
+
+def _per_minute(keyframes: Sequence[int], frames: int, rate: float) -> float:
+    """Keyframes a minute; the one that every film begins with counts for nothing."""
+    return sum(1 for each in keyframes if each > 0) * rate * MINUTE_S / max(1, frames - 1)
 
 
 def _shares(ours: Series, whole: Series | None) -> Series:

@@ -158,7 +158,7 @@ class TestSteadiness:
         raw = still(17)
         verdict = judged(raw, noisy(raw, 8.0, seed=1), raw)
         assert verdict.figures.steady_1 == 0.0
-        assert verdict.failures[0] == "steadier than alone, 1 frame 0.0 x, at least 2.0 x"
+        assert verdict.failures[0] == "steadiness at 1 frame 0.0 x, at least 2.0 x"
 
     def test_not_known_of_films_that_are_too_short(self) -> None:
         figures = judged(still(6), still(6), noisy(still(6), 8.0, seed=1)).figures
@@ -351,7 +351,7 @@ class TestPops:
 
 class TestJudge:
     def test_cost(self) -> None:
-        figures = judged(still(20), still(20), cost=Cost((0, 9), 0.25)).figures
+        figures = judged(still(21), still(21), cost=Cost((0, 9, 20), 0.25)).figures
         assert (figures.keyframes_per_minute, figures.painted_share) == (60.0, 0.25)
 
     def test_films_do_not_change_each_others_verdict(self) -> None:
@@ -405,7 +405,9 @@ class TestGates:
         gates = {gate.figure: gate for gate in GATES}
         assert gates["crispness"].bound_of(Figures()) == "allowed 0.85 to 1.15"
         assert gates["painted_share"].said(0.123) == "12.3 %"
-        assert gates["painted_share"].bound_of(Figures()) == "at most 50.0 %"
+        assert gates["painted_share"].bound_of(Figures()) == "at most 75.0 %"
+        assert gates["crispness"].allowed(Figures()) == "0.85 to 1.15"
+        assert [gates[name].allowed(Figures()) for name in ("steady_1", "pop")] == ["≥ 2.0 x", "≤ 3.0 x"]
         assert gates["pop"].said(None) == "not known"
 
 

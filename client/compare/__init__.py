@@ -1,0 +1,1 @@
+"""`warpaint compare`: painted films, of any program, beside the raw film and each other."""
