@@ -31,7 +31,7 @@ check: $(DEV) .typecheck/warpaint  ## formatting, lint and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(addprefix .typecheck/warpaint/,client engines proto server) examples tests
 
-bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, metrics, cost, flow, steadiness, live, latency, resume, obs, page
+bench: $(DEV) $(FOOTAGE)  ## measure: wire, session, isolation, memory, metrics, cost, flow, quality, live, latency, resume, obs, page
 	$(BIN)/python tests/bench
 
 clean:  ## take away what the other targets made

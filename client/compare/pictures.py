@@ -15,8 +15,9 @@ COLOURS = 6
 # sharp a screen.
 PAGE_PX = 1112
 SHARPER = 1.5
-# Slices are enlarged by whole numbers, to no more than this across: each line must be seen as it is.
+# Slices are enlarged by whole numbers, to no more than this across and down: each line must be seen as it is.
 SLICE_PX = 540
+SLICE_HIGH_PX = 360
 QUALITY = 88
 SLICE_QUALITY = 92
 
@@ -24,10 +25,10 @@ SLICE_QUALITY = 92
 def figure(picture: Picture, caption: str, *, scale: bool = False) -> str:
     """A picture with its caption. scale: as a slice, enlarged by whole numbers."""
     h, w = picture.shape[:2]
-    times = max(1, SLICE_PX // w) if scale else 1
+    across, down = (max(1, SLICE_PX // w), max(1, SLICE_HIGH_PX // h)) if scale else (1, 1)
     uri = data_uri(picture, SLICE_QUALITY if scale else QUALITY)
     words = escape(caption)
-    size = f'width="{w * times}" height="{h * times}"'
+    size = f'width="{w * across}" height="{h * down}"'
     return f'<figure><img src="{uri}" {size} alt="{words}"><figcaption>{words}</figcaption></figure>'
 
 

@@ -86,7 +86,7 @@ class Gate:
 #   around them. And no keyframes faster than the Brief's shortest gap.
 GATES: tuple[Gate, ...] = (
     Gate("steady_1", "steadiness at 1 frame", " x", low=2.0, decimals=1),
-    Gate("steady_5", "steadiness at 5 frames", " x", low=1.5, decimals=1),
+    Gate("steady_5", "steadiness at 5 frames", " x", low=1.2, decimals=1),
     Gate("steady_15", "steadiness at 15 frames", " x", low=0.8),
     Gate("steady_fixed_1", "against one seed at 1 frame", " x", low=1.5, decimals=1),
     Gate("steady_fixed_5", "against one seed at 5 frames", " x", low=1.0, decimals=1),

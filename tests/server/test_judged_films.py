@@ -16,12 +16,12 @@ STILL_TO_MEND = {"scene": {"pop"}}
 
 
 def raw_film(name: str) -> Film:
-    """25 small frames with much motion."""
+    """25 or 30 small frames with much motion."""
     match name:
         case "bigbuckbunny":
             return list(frames(name, (160, 96), stop=50))[::2]
         case "bikes":
-            return list(frames(name, (208, 88), start=76, stop=126))[::2]
+            return list(frames(name, (208, 88), start=76, stop=136))[::2]
         case "carphone":
             return list(frames("carphone_pristine", start=62, stop=112))[::2]
         case _:
