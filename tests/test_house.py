@@ -52,6 +52,7 @@ PURE = (
     "server/tables.py",
     *("client/connection.py", "client/conversation.py", "client/images.py", "client/ledger.py"),
     *("client/viewer.py", "client/viewing.py", "client/bridge/transport_stream.py"),
+    *("client/compare/charts.py", "client/compare/findings.py", "client/compare/pictures.py"),
     *("client/page/controls.py", "client/page/guard.py", "client/page/tiles.py"),
     *("client/bridge/patience.py", "client/bridge/pieces.py", "client/bridge/timeline.py", "client/bridge/urls.py"),
     *("client/bridge/rtmp/amf.py", "client/bridge/rtmp/chunks.py", "client/bridge/rtmp/conversation.py"),

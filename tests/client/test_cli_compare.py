@@ -176,6 +176,23 @@ class TestFilmsThatDiffer:
         assert "wide is 64x96, and scaled to the raw film's 128x96" in compared(raw, wide)
         assert "one shape" in refused(raw, square)
 
+    def test_one_that_is_stored_on_its_side_is_turned_upright(
+        self, write: Write, raw_pictures: list[Picture], tmp_path: Path
+    ) -> None:
+        raw, turned = write("raw.mkv", raw_pictures), tmp_path / "turned.mkv"
+        lying = write("lying.mkv", [np.ascontiguousarray(np.rot90(each, -1)) for each in raw_pictures])
+        with av.open(str(lying)) as film, av.open(str(turned), "w") as out:
+            stream = film.streams.video[0]
+            copy = out.add_stream_from_template(stream)
+            copy.set_display_rotation(90)  # to the left, as FFmpeg counts
+            for packet in film.demux(stream):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+        out_text = compared(raw, turned, "--alone", write("alone.mkv", noisy(raw_pictures, 12)))
+        assert row(out_text, "steadiness at 1 frame")[1] == "without bound"
+        assert "scaled" not in out_text
+
 
 class TestWrongUse:
     def test_a_file_that_is_not_there(self, write: Write, raw_pictures: list[Picture], tmp_path: Path) -> None:
