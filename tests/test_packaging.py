@@ -107,7 +107,8 @@ def test_the_wheel_holds_types_and_data(contents: set[str]) -> None:
     sd1 = {each.relative_to(ROOT).as_posix() for each in SD1.rglob("*") if each.is_file()}
     data = {name.removeprefix("warpaint/") for name in contents if name[-3:] != ".py" and DIST_INFO not in name}
     page = {f"client/page/static/{file.name}" for file in (ROOT / "client" / "page" / "static").iterdir()}
-    assert data == {"py.typed", "proto/SPEC.md", "proto/schema.json", *vectors, *sd1, *page}
+    alone = {"py.typed", "client/compare/page.html", "proto/SPEC.md", "proto/schema.json"}
+    assert data == {*alone, *vectors, *sd1, *page}
     assert {f"client/page/static/{name}" for name in ("index.html", "app.js", "style.css", "icons.svg")} <= page
     assert len(vectors) >= 2
     assert {SD1 / "NOTICE", SD1 / "tokenizer" / "merges.txt.gz"} <= set(SD1.rglob("*"))
