@@ -52,24 +52,24 @@ class References:
 def verdict_of(name: str, film: Track, references: References, cost: Cost | None) -> Verdict:
     """The verdict on a film of which all frames went by."""
     frames = len(film.colours)
-    jumps = jumps_of(np.array(film.errors[1]), np.array(references.raw.errors[1]))
-    pop, pop_frame = pop_of(jumps, cost.keyframes if cost else None, references.rate)
-    unlike, following = film.series("unlike"), _following(film, references)
+    unlike = film.series("unlike")
     drift = moving_mean(_colour_change(film, references), references.second)
-    largest = np.abs(settled(drift, references.second)).max(axis=0)
-    crispness = _shares(film.series("detail"), references.alone.series("detail") if references.alone else None)
+    curves = Curves(
+        jumps=jumps_of(film.error_series(1), references.raw.error_series(1)),
+        fidelity=unlike if unlike.size else np.full(frames, np.nan),
+        following=_following(film, references),
+        crispness=_shares(film.series("detail"), references.alone.series("detail") if references.alone else None),
+        drift=np.abs(drift[:, :3]).max(axis=1),
+    )
+    pop, pop_frame = pop_of(curves.jumps, cost.keyframes if cost else None, references.rate)
     figures = Figures(
         **_steadiness(film, references.raw, references.alone, "steady"),
         **_steadiness(film, references.raw, references.fixed, "steady_fixed"),
         **_crispness(film, references),
-        fidelity=float(unlike.mean()) if unlike.size else None,
-        fidelity_worst=float(unlike.max()) if unlike.size else None,
-        fidelity_local=float(film.series("unlike_worst").mean()) if unlike.size else None,
-        yardstick=references.yardstick,
+        **_fidelity(film, references),
+        **_drift(drift, references),
         following=_mean_following(film, references),
-        following_worst=_least(settled(following, references.second)),
-        drift_mean=float(largest[:3].max()),
-        drift_deviation=float(largest[3:].max()),
+        following_worst=_least(settled(curves.following, references.second)),
         pop=pop,
         keyframes_per_minute=_per_minute(cost.keyframes, frames, references.rate) if cost else None,
         painted_share=cost.painted_share if cost else None,
@@ -79,13 +79,7 @@ def verdict_of(name: str, film: Track, references: References, cost: Cost | None
         frames=frames,
         against_alone=references.alone is not None,
         figures=figures,
-        curves=Curves(
-            jumps=jumps,
-            fidelity=unlike if unlike.size else np.full(frames, np.nan),
-            following=following,
-            crispness=crispness,
-            drift=np.abs(drift[:, :3]).max(axis=1),
-        ),
+        curves=curves,
         pop_frame=pop_frame,
         worst_frame=int(unlike.argmax()) if unlike.size else None,
         cuts=references.cuts,
@@ -117,6 +111,24 @@ def _crispness(film: Track, references: References) -> dict[str, float | None]:
     local = film.detail_blocks[detailed] / alone.detail_blocks[detailed]
     low, high = np.percentile(local, [CRISP_LOW_PERCENT, CRISP_HIGH_PERCENT])
     return {"crispness": ours / of_alone, "crispness_low": float(low), "crispness_high": float(high)}
+
+
+def _fidelity(film: Track, references: References) -> dict[str, float | None]:
+    unlike = film.series("unlike")
+    if not unlike.size:
+        return {}
+    return {
+        "fidelity": float(unlike.mean()),
+        "fidelity_worst": float(unlike.max()),
+        "fidelity_local": float(film.series("unlike_worst").mean()),
+        "yardstick": references.yardstick,
+    }
+
+
+def _drift(drift: Series, references: References) -> dict[str, float | None]:
+    """The largest changes of the means and of the deviations, of any channel, over a second."""
+    largest = np.abs(settled(drift, references.second)).max(axis=0)
+    return {"drift_mean": float(largest[:3].max()), "drift_deviation": float(largest[3:].max())}
 
 
 def _following(film: Track, references: References) -> Series:

@@ -80,6 +80,10 @@ class Track:
         self.unlike.append(math.sqrt(float(squared.mean(dtype=np.float64))))
         self.unlike_worst.append(math.sqrt(float(np.percentile(blocks_of(squared), WORST_BLOCKS_PERCENT))))
 
+    def error_series(self, distance: int) -> Series:
+        """The warped errors at this distance as an array."""
+        return np.array(self.errors[distance], np.float64)
+
     def series(self, name: str) -> Series:
         """One of the curves as an array."""
         return np.array(getattr(self, name), np.float64)

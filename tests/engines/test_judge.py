@@ -271,7 +271,7 @@ class TestFollowing:
     def test_is_a_share_of_what_alone_reaches(self) -> None:
         raw = still(12)
         alone = noisy(raw, 60.0, seed=3)
-        assert judged(raw, alone, alone).figures.following == 1.0
+        assert judged(raw, alone, alone).figures.following == pytest.approx(1.0)
         absolute = judged(raw, alone).figures.following
         assert absolute is not None
         assert 0.2 < absolute < 0.95
