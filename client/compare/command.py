@@ -68,6 +68,8 @@ def _takes_of(arguments: argparse.Namespace) -> list[Take]:
     for folder in arguments.maps:
         if not folder.is_dir():
             raise MediaError(f"{folder}: there is no such folder of maps")
+    if arguments.start and (arguments.log or arguments.maps):
+        raise MediaError("--log and --maps count frames from the film's first on: they cannot be used with --start")
     if arguments.row is not None and arguments.row < 0:
         raise MediaError(f"--row counts from 0 at the top, and is {arguments.row}")
     return takes

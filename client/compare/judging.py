@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..run_log import RunLog, read_log
 from .findings import Cell, FilmFindings, Findings, Row
-from .reading import Picture, Reels, Take
+from .reading import LENGTHS_MAY_DIFFER_BY, Picture, Reels, Take
 
 Progress = Callable[[str, int, int | None], None]  # what is done, frames so far, of how many
 
@@ -75,7 +75,7 @@ def judged(films: Films, reels: Reels, progress: Progress) -> tuple[Findings, in
         bustle.add(raw)
         progress("judging", number + 1, reels.expected)
     frames = reels.frames or 0
-    costs = {label: _cost(Cost, log, frames) for label, log in zip(labels, logs, strict=False)}
+    costs = {label: _cost(Cost, log, frames, reels) for label, log in zip(labels, logs, strict=False)}
     verdicts = [judge.verdicts(costs)[label] for label in labels]
     rows = [_row(gate, verdicts) for gate in GATES]
     findings = Findings(
@@ -92,9 +92,9 @@ def judged(films: Films, reels: Reels, progress: Progress) -> tuple[Findings, in
     return findings, bustle.row()
 
 
-def _cost(make: Any, log: RunLog, frames: int) -> Any:
+def _cost(make: Any, log: RunLog, frames: int, reels: Reels) -> Any:
     """What the film of this log took, up to so many frames. Raises MediaError if the log is of another film."""
-    if len(log.lines) < frames:
+    if len(log.lines) < frames or (reels.whole and len(log.lines) > frames + LENGTHS_MAY_DIFFER_BY):
         raise MediaError(f"{log.path} has {len(log.lines)} frames, and the films have {frames}: it is of another film")
     keyframes = tuple(number for number in log.keyframes if number < frames)
     return make(keyframes=keyframes, painted_share=log.painted_share(frames))

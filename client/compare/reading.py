@@ -49,6 +49,7 @@ class Reels:
         self.takes = list(takes)
         self._folder_rate = rate
         self._extract = start_s, end_s
+        self.whole = start_s is None and end_s is None  # whether it is no extract
         self.notes: list[str] = []
         with self._opened() as films:
             raw, *others = films

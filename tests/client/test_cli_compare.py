@@ -217,10 +217,12 @@ class TestWrongUse:
             (head, "no log of `warpaint run --log` with frames in it"),
             (head + "{}\n", "line 2 is none of its lines"),
             (head + line, "has 1 frames, and the films have 3: it is of another film"),
+            (head + 6 * line, "has 6 frames, and the films have 3: it is of another film"),
         ):
             log.write_text(text)
             assert why in refused(raw, raw, "--log", log)
         assert "one for each painted film" in refused(raw, raw, "--log", log, log)
+        assert "cannot be used with --start" in refused(raw, raw, "--log", log, "--start", 0.1)
 
     def test_a_row_that_there_is_not(self, write: Write, raw_pictures: list[Picture], tmp_path: Path) -> None:
         raw = write("raw.mkv", raw_pictures[:2])
