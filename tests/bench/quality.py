@@ -32,8 +32,12 @@ def run() -> Group:
 def _table(clip: str, verdicts: dict[str, Verdict], steadier: float | None, area: float | None) -> Table:
     first = next(iter(verdicts.values()))
     table = Table(
-        "", "aim", "allowed", *verdicts, title=f"{clip}: `strokes`, a new seed each painting", padding=(0, 1, 0, 0)
+        title=f"{clip}: `strokes`, a new seed each painting", box=None, padding=(0, 1, 0, 0), title_justify="left"
     )
+    for head in ("", "aim", "allowed"):
+        table.add_column(head, no_wrap=True)
+    for name in verdicts:
+        table.add_column(name, justify="right")
     aims = {"steady_1": steadier, "painted_share": area}
     for gate in GATES:
         aim = aims.get(gate.figure)

@@ -61,11 +61,13 @@ class Films:
     fixed: Film | None
 
     def with_cheats(self) -> dict[str, Film]:
-        """What was painted, and cheats made of `ours` and alone."""
+        """What was painted, with one seed too if it was, and cheats made of `ours` and alone."""
         made: dict[str, Film] = {"frozen": frozen(self.alone)}
         for name, film in (("ours", self.painted["ours"]), ("alone", self.alone)):
             made[f"{name} blurred, 1 px"] = blurred(film, 1.0)
-            made |= {f"{name} averaged, {share}": averaged(film, share) for share in (0.5, 0.25, 0.1)}
+            made |= {f"{name} averaged, {share}": averaged(film, share) for share in (0.5, 0.1)}
+        if self.fixed is not None:
+            made["alone, one seed"] = self.fixed
         return {**self.painted, **made}
 
     def verdicts(self) -> dict[str, Verdict]:
