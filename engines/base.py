@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]  # [H, W, 3], BGR, 0..255
 Flow = NDArray[np.float32]  # [H, W, 2], pixels, x then y
 Confidence = NDArray[np.float32]  # [H, W], 0..1
 Mask = NDArray[np.bool_]  # [H, W]
-Hops = NDArray[np.uint8]  # [H, W], resamplings since painted
+Hops = NDArray[np.uint8]  # [H, W], flows in a row since painted or found
 Controls = Mapping[str, Picture]  # control images, by kind
 
 # Of a frame that brings none.

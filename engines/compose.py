@@ -1,10 +1,12 @@
-"""One picture from several warped references: per pixel the first one that is sure, with soft seams.
+"""One picture from several painted references: where each pixel's paint comes from, and that paint in its place.
 
-A pixel that no reference explains is a hole. Nothing here knows about time or sessions.
+The paint itself is never carried from frame to frame, only where it comes from: so each pixel is resampled once, from
+what the painter made, however long it is followed. A pixel that nothing explains is a hole. Nothing here knows about
+time or sessions.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,30 +15,53 @@ from numpy.typing import NDArray
 
 from . import workers
 from .base import Confidence, Flow, Hops, Mask, Match, Picture
-from .grid import enlarging_grid, inside, pixel_grid, scaled_flow
+from .grid import Array, enlarging_grid, inside, pixel_grid, scaled_flow
 
-# Confidence becomes trust by a ramp of this width around the threshold: seams between references are soft, and a
-# pixel near the threshold does not flap between two sources.
+# Confidence becomes trust by a ramp of this width around the threshold.
 TRUST_RAMP = 0.2
 # A pixel is a hole when its references together are trusted less than this.
 ENOUGH_TRUST = 0.5
-# Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show the last
-# output until that is worn, which is when it has been resampled too often.
+# Paint that was seen before is kept where it is trusted at all, against other paint that is trusted by so much more: a
+# change of source is seen as flicker.
+KEPT = 0.5
+LEAST_TRUST = 0.05
+# What a reference finds by itself takes the place of what was followed there, if it is trusted by so much: so errors of
+# the flow do not pile up.
+FOUND_AGAIN = 0.5
+# Of references that are trusted alike the newer one is taken.
+NEWER = 0.001
+# Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show what is
+# likeliest until that is worn, which is when it has been followed for too long.
 SLIVER_PX = 11
-# What a pixel weighs at least in the last layer, so that one that nothing explains shows that layer until it is
-# painted. Not less: cv2.blendLinear adds 1e-5 to what it divides by, which would darken it.
-NEXT_TO_NOTHING = 0.02
-# Paint is resampled with this kernel: bilinear loses a tenth of the fine detail at each step.
-PAINT_INTERPOLATION = cv2.INTER_CUBIC
+# Where the paint of two references meets, the pixels on either side are softened by a Gaussian of this sigma, pixels:
+# less is crisper, and shows the stairs of a seam that moves. docs/quality.md has what either costs.
+SEAM_SIGMA_PX = 0.6
+# On a grid coarser than the canvas, width of the soft seam, pixels of the grid: less shows stairs.
+SEAM_PX = 3
+# And how far past its own pixels a reference's offsets are drawn out there, for the seam and for being enlarged.
+DRAWN_OUT_PX = 2
 
-# Side of the tiles, pixels, in which a lower layer is resampled or left out: smaller ones save less than they cost.
+# Paint that is resampled in small parts, not worth being doubled.
+PART_INTERPOLATION = cv2.INTER_CUBIC
+
+# Side of the tiles, pixels, in which a reference is resampled or left out: smaller ones save less than they cost.
 TILE_PX = 32
 NEIGHBOURS = np.ones((3, 3), np.uint8)
-# The weights of four pixels in a row for the sample in their middle. Sharper than Catmull and Rom's (-1, 9, 9, -1), as
-# bilinear resampling softens it again. Of their kind they have the least error on `strokes` shifted by parts of a
-# pixel: 0.95 levels, against 0.92 of bicubic resampling and 1.45 of bilinear; and they keep 0.86 of the detail, against
-# 0.89 and 0.71.
-HALFWAY = np.array((-1, 5, 5, -1), np.float32) / 8
+# The weights of four pixels in a row for the sample in their middle, for bilinear resampling afterwards. Sharper than
+# Catmull and Rom's (-1, 9, 9, -1), as bilinear resampling softens it again. Of their kind they have the least error on
+# `strokes` shifted by parts of a pixel; see docs/quality.md for the figures of all ways.
+HALFWAY = np.array((-1, 5, 5, -1), np.float32) / np.float32(8)
+
+
+def _lanczos(lobes: int) -> NDArray[np.float32]:
+    """Lanczos's weights for the sample halfway between two pixels."""
+    places = np.arange(-lobes + 1, lobes + 1) - 0.5
+    weights = np.sinc(places) * np.sinc(places / lobes)
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+# The same for bicubic resampling afterwards: as exact as Lanczos's kernel of eight pixels, in the time of bicubic.
+HALFWAY_EXACT = _lanczos(4)
 # A layer that is seen in less than this share of the canvas has its flow enlarged there alone: that takes three times
 # as long a pixel as all at once.
 FLOW_IN_PARTS = 0.3
@@ -50,83 +75,222 @@ NEXT_TO_NO_PIXEL = 0.03
 
 # What a byte holds; the Brief allows one less.
 MOST_HOPS = 255
+# References have numbers from 1 on, which a byte holds; 0 is none.
+MOST_NUMBER = 255
 
 Weight = NDArray[np.float32]  # [H, W], 0..1
+Numbers = NDArray[np.uint8]  # [H, W]
 Strip = tuple[slice, slice]  # an index of arrays [H, W, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A painted reference, as seen from the target.
+class Source:
+    """What was painted of a frame, to be shown in others.
 
-    paint: [H, W, 3], on the canvas; hops: [h, w] and match, on the flow's grid, which may be coarser than the canvas.
-    gain: 0..1, on the trust in all its pixels. fine: the paint as `doubled` gives it, to be resampled in its place.
+    paint: [H, W, 3], on the canvas. own: [h, w], on the flow's grid, where it was painted itself; None: everywhere.
+    fine: the paint as `doubled` gives it, resampled in its place, bicubically if exact.
     """
 
     paint: Picture
-    hops: Hops
-    match: Match
-    gain: float = 1.0
+    own: Mask | None = None
     fine: Picture | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where the paint of each pixel comes from, on the flow's grid.
+
+    number: [h, w] uint8, of the reference, 0 for none. offset: [h, w, 2] float32, pixels of this grid, into the
+    reference. hops: [h, w] uint8, how many flows in a row led there since it was painted or last found by itself.
+    """
+
+    number: Numbers
+    offset: Flow
+    hops: Hops
+
+    @classmethod
+    def of(cls, number: int, shape: tuple[int, ...]) -> "Origins":
+        """A picture of this shape (h, w) that is all paint of one reference; 0: none at all."""
+        hops = 0 if number else MOST_HOPS
+        flow = np.zeros((*shape[:2], 2), np.float32)
+        return cls(np.full(shape[:2], number, np.uint8), flow, np.full(shape[:2], hops, np.uint8))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self.number.nbytes + self.offset.nbytes + self.hops.nbytes
+
+    def painted(self, where: Mask, number: int) -> "Origins":
+        """These with fresh paint of a reference in some pixels [h, w]; number 0: with nothing there."""
+        hops = 0 if number else MOST_HOPS
+        offset = np.where(where[..., None], np.float32(0), self.offset)
+        return Origins(
+            np.where(where, np.uint8(number), self.number), offset, np.where(where, np.uint8(hops), self.hops)
+        )
+
+    def among(self, numbers: Sequence[int]) -> "Origins":
+        """These with nothing where the paint is of none of these references."""
+        known = np.zeros(MOST_NUMBER + 1, np.bool_)
+        known[list(numbers)] = True
+        gone = ~known[self.number]
+        return self.painted(gone, 0) if gone.any() else self
+
+    def shares(self) -> NDArray[np.float64]:
+        """The share of the pixels that each number has, [256]."""
+        return np.bincount(self.number.reshape(-1), minlength=MOST_NUMBER + 1) / self.number.size
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """paint [H, W, 3] and holes [H, W] bool on the canvas; hops [h, w] on the flow's grid.
+    """paint [H, W, 3] and holes [H, W] bool on the canvas; origins on the flow's grid.
 
     Inside holes, paint is the best guess there is.
     """
 
     paint: Picture
-    hops: Hops
+    origins: Origins
     holes: Mask
 
     @classmethod
-    def of(cls, paint: Picture) -> "Composition":
-        """A picture that was painted whole."""
-        shape = paint.shape[:2]
-        return cls(paint, np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
+    def of(cls, paint: Picture, number: int, shape: tuple[int, ...]) -> "Composition":
+        """A picture that was painted whole, as this reference; shape (h, w): of the flow's grid."""
+        return cls(paint, Origins.of(number, shape), np.zeros(paint.shape[:2], np.bool_))
+
+    @property
+    def hops(self) -> Hops:
+        """Those of the origins."""
+        return self.origins.hops
 
 
 def compose(
-    layers: Sequence[Layer], *, threshold: float, max_hops: int, feather: int, under_holes: bool = True
+    sources: Mapping[int, Source],
+    last: Origins,
+    to_last: Match,
+    matches: Mapping[int, Match],
+    *,
+    threshold: float,
+    max_hops: int,
+    feather: int,
+    first: int | None = None,
+    fade: float = 0.0,
+    under_holes: bool = True,
 ) -> Composition:
-    """The layers laid over each other, the first on top, each resampled once along its match. At least one layer.
+    """A frame from what is known of the last one's origins, and from the references that were sought in it.
 
-    threshold: the confidence at which a pixel is half trusted. Each layer takes its share of what those above it left
-    open; hops are those of the largest share. Holes grow by `feather` pixels, so that the seam of a repaint lies on
-    pixels that are sure. What no layer explains and has more than max_hops is a hole, however small. under_holes:
-    whether there is paint inside holes as well; not, where something else will be seen there.
+    sources: by number, all that origins may point to. to_last: where the frame is seen in the last one. matches: where
+    it is seen in references, by number, the newest first; at least one. threshold: the confidence at which a pixel is
+    half trusted. first: a reference that comes in over all others, by its share `fade`; the origins are those without
+    it until it is 1. Holes grow by `feather` pixels, so that the seam of a repaint lies on pixels that are sure. What
+    nothing explains and has more than max_hops is a hole, however small. under_holes: whether there is paint inside
+    holes as well; not, where something else will be seen there.
     """
-    shares, hops, total = _shares(layers, threshold, max_hops)
-    holes = _holes(total, hops > max_hops, layers[0].paint.shape, feather)
-    if not under_holes:
-        hidden = _hidden(holes, shares[0].shape)
-        shares = [np.where(hidden, np.float32(0), share) for share in shares]
-    seen = workers.each(lambda parts: _seen(*parts), list(zip(layers, shares, strict=True)))
-    paint, above = seen[0].paint, seen[0].share
-    for below in seen[1:]:
-        _lay_under(paint, above, below)
-        above = cv2.add(above, below.share)
-    return Composition(paint, hops, holes)
+    size = next(iter(sources.values())).paint.shape[:2]
+    finds = _finds(sources, last, to_last, matches, threshold, max_hops, whole=to_last.confidence.shape == size)
+    coming = first if fade >= 1.0 else None
+    origins, total = _settled(finds, coming)
+    holes = _holes(total, origins.hops > max_hops, size, feather)
+    hidden = None if under_holes else _hidden(holes, origins.number.shape)
+    paint = _rendered(sources, origins, hidden)
+    if first is not None and 0.0 < fade < 1.0:
+        over = _rendered(sources, _settled(finds, first)[0], hidden)
+        paint = cv2.addWeighted(over, fade, paint, 1 - fade, 0)
+    return Composition(paint, origins, holes)
 
 
-def _shares(layers: Sequence[Layer], threshold: float, max_hops: int) -> tuple[list[Weight], Hops, Weight]:
-    """Each layer's share of each pixel, the hops of the largest, and the shares together: [h, w] each."""
-    share, hops = _claim(layers[0], threshold, max_hops)
-    if len(layers) == 1:
-        share = np.maximum(share, NEXT_TO_NOTHING)
-    shares, total, largest = [share], share, share
-    for number, layer in enumerate(layers[1:], start=2):
-        trusted, after = _claim(layer, threshold, max_hops)
-        share = (1 - total) * trusted
-        if number == len(layers):
-            share = np.maximum(share, NEXT_TO_NOTHING - total)
-        hops = np.where(share > largest, after, hops)
-        largest = np.maximum(largest, share)
-        total = total + share
-        shares.append(share)
-    return shares, hops, total
+@dataclass(frozen=True, slots=True)
+class _Find:
+    """Where pixels may come from: origins [h, w], and how much each is trusted, 0..1."""
+
+    origins: Origins
+    trust: Weight
+
+
+def _finds(
+    sources: Mapping[int, Source],
+    last: Origins,
+    to_last: Match,
+    matches: Mapping[int, Match],
+    threshold: float,
+    max_hops: int,
+    *,
+    whole: bool,
+) -> list[_Find]:
+    """What the last frame's origins say, and then what each reference says by itself."""
+    slack = HALF_A_PIXEL if whole else NEXT_TO_NO_PIXEL
+
+    def find(number: int) -> _Find:
+        if not number:
+            return _followed(last, to_last, threshold, max_hops, slack)
+        return _found(number, sources[number].own, matches[number], threshold, slack)
+
+    return workers.each(find, [0, *matches])
+
+
+def _followed(last: Origins, to_last: Match, threshold: float, max_hops: int, slack: float) -> _Find:
+    h, w = last.number.shape
+    places = cv2.add(to_last.flow, pixel_grid(w, h))
+
+    def nearest(values: Array) -> Array:
+        return cv2.remap(values, places, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+
+    hops = hops_after(nearest(last.hops), to_last.flow, slack=slack)
+    number = nearest(last.number)
+    known = (hops <= max_hops) & (number > 0)
+    # Offsets are taken from the nearest pixel, not from between two: two neighbours may be of different things.
+    origins = Origins(number, cv2.add(nearest(last.offset), to_last.flow), hops)
+    return _Find(origins, cv2.copyTo(trust(to_last.confidence, threshold), known.view(np.uint8)))
+
+
+def _found(number: int, own: Mask | None, match: Match, threshold: float, slack: float) -> _Find:
+    h, w = match.confidence.shape
+    hops = hops_after(np.zeros((h, w), np.uint8), match.flow, slack=slack)
+    known = hops < MOST_HOPS
+    if own is not None:
+        places = cv2.add(match.flow, pixel_grid(w, h))
+        known &= cv2.remap(own.view(np.uint8), places, None, cv2.INTER_NEAREST).view(np.bool_)
+    origins = Origins(np.full((h, w), number, np.uint8), match.flow, hops)
+    return _Find(origins, cv2.copyTo(trust(match.confidence, threshold), known.view(np.uint8)))
+
+
+def hops_after(before: Hops, flow: Flow, *, slack: float = HALF_A_PIXEL) -> Hops:
+    """The hops [h, w] of pixels that one more flow led to. One that has not moved has none more.
+
+    One that the flow leads outside of the reference has the most hops there are: what shows there is its edge, drawn
+    out. slack: how far past its edge pixels' middles the reference still holds something, pixels of this grid.
+    """
+    moved = cv2.inRange(flow, (0, 0), (0, 0)) == 0
+    after = cv2.add(before, moved.view(np.uint8))
+    after[~inside(flow, slack)] = MOST_HOPS
+    return after
+
+
+def _settled(finds: Sequence[_Find], first: int | None) -> tuple[Origins, Weight]:
+    """Each pixel's origin, and how much all that may be there is trusted together, [h, w] each.
+
+    What was there is kept as long as it is trusted; `first` goes before it.
+    """
+    followed, *found = finds
+    before = followed.origins
+    number, offset, hops = before.number.copy(), before.offset.copy(), before.hops.copy()
+    score = followed.trust + np.float32(KEPT) * (followed.trust > LEAST_TRUST)
+    if first is not None:
+        score += (number == first) * followed.trust * np.float32(1 + KEPT)
+    score[number == 0] = -1
+    unknown = 1 - followed.trust
+    for place, find in enumerate(found):
+        own = int(find.origins.number.flat[0])
+        bid = find.trust - np.float32(NEWER * place)
+        if own == first:
+            bid += find.trust * np.float32(1 + KEPT)
+        again = (number == own) & (find.trust >= FOUND_AGAIN)
+        taken = ((bid > score) | again).view(np.uint8)
+        cv2.copyTo(find.origins.number, taken, number)
+        cv2.copyTo(find.origins.offset, taken, offset)
+        cv2.copyTo(find.origins.hops, taken, hops)
+        np.maximum(score, bid, out=score)
+        unknown *= 1 - find.trust
+    return Origins(number, offset, hops), 1 - unknown
 
 
 def _hidden(holes: Mask, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -138,107 +302,152 @@ def _hidden(holes: Mask, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return cv2.erode(covered.view(np.uint8), NEIGHBOURS)
 
 
-def _claim(layer: Layer, threshold: float, max_hops: int) -> tuple[Weight, Hops]:
-    """How much a layer is trusted, 0..1, and the hops of its pixels: [h, w] each."""
-    whole = layer.hops.shape == layer.paint.shape[:2]
-    after = hops_after(layer.hops, layer.match.flow, slack=HALF_A_PIXEL if whole else NEXT_TO_NO_PIXEL)
-    gain = np.where(after <= max_hops, np.float32(layer.gain), np.float32(0))
-    return trust(layer.match.confidence, threshold) * gain, after
+def _rendered(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:
+    """The paint [H, W, 3] in its place. hidden: [h, w], where it need not be."""
+    size = next(iter(sources.values())).paint.shape[:2]
+    return (_placed if origins.number.shape == size else _blended)(sources, origins, hidden)
 
 
-def hops_after(hops: Hops, flow: Flow, *, slack: float = HALF_A_PIXEL) -> Hops:
-    """The hops [h, w] of pixels that are resampled once more. A pixel that has not moved is copied, which is no hop.
+def _placed(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:
+    """On a grid that is the canvas each pixel has one origin; a little softness hides the stairs between them."""
+    h, w = origins.number.shape
+    grid, number_at = pixel_grid(w, h), origins.number
+    if hidden is not None:
+        number_at = np.where(hidden > 0, np.uint8(0), number_at)
 
-    One that the reference does not hold has the most hops there are: what shows there is its edge, drawn out. slack:
-    how far past its edge pixels' middles the reference still holds something, pixels of this grid.
-    """
-    h, w = hops.shape
-    before = cv2.remap(hops, cv2.add(flow, pixel_grid(w, h)), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    moved = cv2.inRange(flow, (0, 0), (0, 0)) == 0
-    after = cv2.add(before, moved.view(np.uint8))
-    after[~inside(flow, slack)] = MOST_HOPS
-    return after
+    def place(number: int) -> tuple[Strip, NDArray[np.uint8], Picture]:
+        mask = cv2.compare(number_at, float(number), cv2.CMP_EQ)
+        window = _around(mask)
+        own, offset, there = np.ascontiguousarray(mask[window]), origins.offset[window], grid[window]
+        paint = np.empty((*own.shape, 3), np.uint8)
+        for strip in _strips(own.astype(np.float32), own.shape[::-1]):
+            paint[strip] = _resampled(sources[number], cv2.add(offset[strip], there[strip]))
+        return window, own, paint
+
+    result = np.zeros((h, w, 3), np.uint8)
+    for window, own, paint in workers.each(place, _numbers(number_at)):
+        result[window] = cv2.copyTo(paint, own, np.ascontiguousarray(result[window]))
+    seams = cv2.morphologyEx(number_at, cv2.MORPH_GRADIENT, NEIGHBOURS)
+    if hidden is not None:
+        seams[cv2.dilate(hidden, NEIGHBOURS) > 0] = 0  # there is no paint to mix with
+    return cv2.copyTo(cv2.GaussianBlur(result, (3, 3), SEAM_SIGMA_PX), seams, result) if seams.any() else result
+
+
+def _numbers(number: Numbers) -> list[int]:
+    """The references that pixels [h, w] come from."""
+    return [int(each) for each in np.flatnonzero(np.bincount(number.reshape(-1))) if each]
+
+
+def _around(mask: NDArray[np.uint8], margin: int = 0) -> Strip:
+    """The window that holds all of a mask [h, w], with a margin."""
+    x, y, w, h = cv2.boundingRect(mask)
+    rows, columns = (
+        slice(max(0, start - margin), min(end, start + length + margin))
+        for start, length, end in ((y, h, mask.shape[0]), (x, w, mask.shape[1]))
+    )
+    return rows, columns
+
+
+def _blended(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:
+    """On a coarser grid the shares of the references are enlarged, and blended."""
+    h, w = next(iter(sources.values())).paint.shape[:2]
+    seen = workers.each(
+        lambda number: _seen(sources[number], *_part(origins, number, hidden)), _numbers(origins.number)
+    )
+    paint, above = np.zeros((h, w, 3), np.uint8), np.zeros((h, w), np.float32)
+    for part in (part for parts in seen for part in parts):
+        before, share = np.ascontiguousarray(above[part.strip]), np.ascontiguousarray(part.share)
+        paint[part.strip] = cv2.blendLinear(np.ascontiguousarray(paint[part.strip]), part.paint, before, share)
+        above[part.strip] = cv2.add(before, share)
+    return paint
+
+
+def _part(origins: Origins, number: int, hidden: NDArray[np.uint8] | None) -> tuple[Flow, Weight]:
+    """A reference's offsets [h, w, 2], drawn out past its pixels, and its share of each pixel [h, w]."""
+    own = cv2.compare(origins.number, float(number), cv2.CMP_EQ)
+    weight = own.astype(np.float32) / np.float32(255)
+    share = cv2.blur(weight, (SEAM_PX, SEAM_PX), borderType=cv2.BORDER_REPLICATE)
+    share[share < NOT_SEEN] = 0
+    if hidden is not None:
+        share[hidden > 0] = 0
+    return _drawn_out(origins.offset, own, weight), share
+
+
+def _drawn_out(offset: Flow, own: NDArray[np.uint8], weight: Weight) -> Flow:
+    """The offsets of its own pixels, and around them the mean of those near by."""
+    size = (2 * DRAWN_OUT_PX + 1,) * 2
+    there = cv2.copyTo(offset, own)
+    mass = cv2.blur(weight, size, borderType=cv2.BORDER_CONSTANT)
+    drawn = cv2.blur(there, size, borderType=cv2.BORDER_CONSTANT)
+    mean = cv2.divide(drawn, cv2.merge((mass, mass)))  # 0 where none is near
+    return cv2.copyTo(there, own, mean)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A layer on the canvas: its paint, resampled in these strips, and its share [H, W], none outside of them."""
+    """What is seen of a reference in a strip of the canvas: its paint, resampled, and its share."""
 
+    strip: Strip
     paint: Picture
     share: Weight
-    strips: Sequence[Strip]
 
 
-def _seen(layer: Layer, share: Weight) -> _Seen:
-    """The layer resampled where it has a share: that is what costs. What has not moved is copied."""
-    h, w = layer.paint.shape[:2]
-    share = np.where(share < NOT_SEEN, np.float32(0), share)
+def _seen(source: Source, offset: Flow, share: Weight) -> list[_Seen]:
+    """The paint resampled where it has a share: that is what costs."""
+    h, w = source.paint.shape[:2]
     strips = _strips(share, (w, h))
-    share = cv2.resize(share, (w, h), interpolation=cv2.INTER_LINEAR)
-    if not strips or not layer.match.flow.any():
-        return _Seen(layer.paint.copy(), share, strips)
-    paint = np.zeros_like(layer.paint)
-    for strip, places in _places(layer.match.flow, (w, h), strips):
-        paint[strip] = _resampled(layer, places)
-    return _Seen(paint, share, strips)
-
-
-def _places(flow: Flow, size: tuple[int, int], strips: Sequence[Strip]) -> Iterator[tuple[Strip, Flow]]:
-    """For each strip of the canvas (W, H), where its pixels are seen in the layer."""
-    w, h = size
-    grid = pixel_grid(w, h)
     area = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in strips)
-    if flow.shape[:2] == (h, w) or area > FLOW_IN_PARTS * w * h:
-        whole = scaled_flow(flow, size)
-        places = cv2.add(whole, grid, dst=None if whole is flow else whole)
-        yield from ((strip, places[strip]) for strip in strips)
-    else:
-        scaled = flow * np.array((w / flow.shape[1], h / flow.shape[0]), np.float32)
-        finer = enlarging_grid(flow.shape[1::-1], size)
-        for strip in strips:
-            there = cv2.remap(scaled, finer[strip], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            yield strip, cv2.add(there, grid[strip], dst=there)
+    if area > FLOW_IN_PARTS * w * h:
+        places, shares = cv2.add(scaled_flow(offset, (w, h)), pixel_grid(w, h)), cv2.resize(share, (w, h))
+        return [_Seen(strip, _resampled(source, places[strip]), shares[strip]) for strip in strips]
+    scaled = offset * np.array((w / share.shape[1], h / share.shape[0]), np.float32)
+    grid, finer = pixel_grid(w, h), enlarging_grid(share.shape[::-1], (w, h))
+    parts = []
+    for strip in strips:
+        there, part = (
+            cv2.remap(each, finer[strip], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in (scaled, share)
+        )
+        parts.append(_Seen(strip, _resampled(source, cv2.add(there, grid[strip], dst=there)), part))
+    return parts
 
 
-def _resampled(layer: Layer, places: Flow) -> Picture:
-    if layer.fine is None:
-        return cv2.remap(layer.paint, places, None, PAINT_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
-    finer = cv2.remap(layer.fine, places * np.float32(2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _resampled(source: Source, places: Flow) -> Picture:
+    if source.fine is None:
+        return cv2.remap(source.paint, places, None, PART_INTERPOLATION, borderMode=cv2.BORDER_REPLICATE)
+    kernel = cv2.INTER_CUBIC if source.exact else cv2.INTER_LINEAR
+    finer = cv2.remap(source.fine, places * np.float32(2), None, kernel, borderMode=cv2.BORDER_REPLICATE)
     return cv2.cvtColor(finer, cv2.COLOR_BGRA2BGR)
 
 
-def doubled(paint: Picture) -> Picture:
+def doubled(paint: Picture, *, exact: bool = False) -> Picture:
     """The paint [H, W, 3] with a sample between each two, and a fourth channel that means nothing: [2H, 2W, 4].
 
-    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a fifth of the time; what has not
+    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a fifth of the time; if exact, and
+    resampled bicubically, as exact as the paint is by Lanczos's kernel, again in a fifth of the time. What has not
     moved is the same to the bit. So it pays for paint that is resampled several times.
     """
+    weights = HALFWAY_EXACT if exact else HALFWAY
     bgra = cv2.cvtColor(paint, cv2.COLOR_BGR2BGRA)
     fine = np.empty((2 * paint.shape[0], 2 * paint.shape[1], 4), np.uint8)
     pixels = fine.view(np.uint32)[..., 0]
-    across = _halfway(bgra, down=False)
+    across = _halfway(bgra, weights, down=False)
     for row, column, samples in (
         (0, 0, bgra),
         (0, 1, across),
-        (1, 0, _halfway(bgra, down=True)),
-        (1, 1, _halfway(across, down=True)),
+        (1, 0, _halfway(bgra, weights, down=True)),
+        (1, 1, _halfway(across, weights, down=True)),
     ):
         pixels[row::2, column::2] = samples.view(np.uint32)[..., 0]
     return fine
 
 
-def _halfway(bgra: Picture, *, down: bool) -> Picture:
+def _halfway(bgra: Picture, weights: NDArray[np.float32], *, down: bool) -> Picture:
     """The samples halfway to the next pixel below, or to the right."""
+    before = len(weights) // 2 - 1
     if down:
-        return cv2.filter2D(bgra, -1, HALFWAY[:, None], anchor=(0, 1), borderType=cv2.BORDER_REPLICATE)
-    return cv2.filter2D(bgra, -1, HALFWAY[None], anchor=(1, 0), borderType=cv2.BORDER_REPLICATE)
-
-
-def _lay_under(paint: Picture, above: Weight, below: _Seen) -> None:
-    """Lays a layer into the paint, in place, by its share beside that of all those above it."""
-    for strip in below.strips:
-        parts = (np.ascontiguousarray(each[strip]) for each in (paint, below.paint, above, below.share))
-        paint[strip] = cv2.blendLinear(*parts)
+        return cv2.filter2D(bgra, -1, weights[:, None], anchor=(0, before), borderType=cv2.BORDER_REPLICATE)
+    return cv2.filter2D(bgra, -1, weights[None], anchor=(before, 0), borderType=cv2.BORDER_REPLICATE)
 
 
 def _strips(share: Weight, size: tuple[int, int]) -> list[Strip]:

@@ -151,7 +151,7 @@ class Brief(BaseModel):
     )
 
     repaint_gap_s: float = Field(
-        0.0,
+        0.2,
         ge=0.0,
         le=3600.0,
         description="Shortest time from one painting of holes to the next in pacing every, seconds; between them holes "
@@ -159,7 +159,24 @@ class Brief(BaseModel):
     )
 
     confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
-    max_hops: int = Field(16, ge=1, le=254, description="How often a pixel may be resampled before it is painted anew.")
+    max_hops: int = Field(
+        16,
+        ge=1,
+        le=254,
+        description="How many flows from frame to frame may lead to a pixel's paint before it is painted anew.",
+    )
+    references: int = Field(
+        2,
+        ge=1,
+        le=8,
+        description="In how many painted references each frame is sought, beside the last frame: more find what was "
+        "hidden for a while, and take longer.",
+    )
+    keyframe_entry: Literal["lazy", "fade"] = Field(
+        "lazy",
+        description="How a new keyframe comes in. lazy: where older paint cannot be followed any more; fade: all over, "
+        "within fade_s. One of other words, or that was asked for, always fades in.",
+    )
     fade_s: float = Field(0.1, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
     when_unpainted: Literal["raw", "held"] = Field(
         "raw",

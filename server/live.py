@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import workers
 from ..engines.base import NO_HABITS, Features, Frame, Habits, Mask, Match, PaintDone, Picture
-from ..engines.compose import MOST_HOPS, Composition
+from ..engines.compose import Composition, Origins
 from ..engines.crops import Box, crops, tiny
 from ..engines.detect import Glance, glance, is_cut
 from ..proto.brief import Brief
@@ -23,7 +23,7 @@ from ..proto.messages import Provenance
 from . import rolling, snapshot
 from .asks import Output, PaintAsk, Step
 from .rolling import Matches, Scale, Seen
-from .state import LiveProgress, Progress, Reference, References, State
+from .state import Last, LiveProgress, Progress, Reference, References, State
 
 # Flow is found on a grid of at most so many pixels, a quarter of 768x512 each way: in a tenth of the time of the whole,
 # right to 0.2 px of the canvas at the median. See docs/live.md.
@@ -50,7 +50,7 @@ class _Rolling:
     """All that changes from event to event."""
 
     epoch: int = 0
-    references: References = field(default_factory=dict)
+    references: References = field(default_factory=References)
     progress: Progress = field(default_factory=Progress)
     live: LiveProgress = field(default_factory=LiveProgress)
     seen: Seen | None = None  # None: the film begins here, or has cut
@@ -88,13 +88,12 @@ class LiveSession:
     @property
     def nbytes(self) -> int:
         """Memory held by the references and by what is being painted, bytes."""
-        held = [*self._now.references.values(), *(each.under for each in self._now.in_flight.values())]
-        return sum(reference.nbytes for reference in held)
+        return self._now.references.nbytes + sum(each.under.nbytes for each in self._now.in_flight.values())
 
     @property
     def last(self) -> Picture | None:
         """The raw frame that was seen last; None: there is none yet."""
-        last = self._now.references.get("last")
+        last = self._now.references.last
         return None if last is None else last.frame.bgr
 
     # Events
@@ -125,36 +124,41 @@ class LiveSession:
         # Detector: a cut begins a new epoch; of the old one only what was seen last is left, to be held.
         sight = self._scale.sight(frame.bgr)
         looking = workers.begin(glance, sight)
-        features, references = yield from rolling.encoded(sight, rolling.with_fine(now.references), self._scale)
+        features, references = yield from rolling.encoded(sight, now.references, self._scale)
         glimpse = looking()
         if brief.cut_detection and now.seen and is_cut(now.seen.last, glimpse):
-            references = {"last": references["last"]}
+            references = references.of(())
             now = replace(_begun(now, replace(now.progress, tone=None)), seen=None)
         now = replace(now, progress=rolling.left_since(now.progress, frame.pts))
 
         # Match: where this frame's pixels are seen in each reference, and how far away what is being painted is.
-        matches = yield from rolling.matched_at_once(features, references, self._scale)
-        now = replace(now, references=references, in_flight=_carried(now.in_flight, matches))
+        matches = yield from rolling.matched_at_once(features, references, self._scale, brief)
+        if matches is not None:
+            references = rolling.with_fine(rolling.carried(references, matches), exact=False)
+            now = replace(now, in_flight=_carried(now.in_flight, matches))
+        now = replace(now, references=references)
 
-        # Warp, compose and fill; or nothing, while nothing is painted.
-        keyframe = "keyframe" in references and now.live.shown_since is None
+        # Follow, compose and fill; or nothing, while nothing is painted.
+        keyframe = references.keyframe is not None and now.live.shown_since is None
         now = _shown(now, frame)
         fade = _fade(now, frame, brief)
-        composition = _composed(frame, references, matches, fade, brief)
-        if composition is not None and fade < 1.0 and now.live.anew:
-            composition = _untrusted(composition)
+        composition = None if matches is None else _composed(frame, references, matches, fade, brief)
         last = _last(frame, features, composition, references, self._scale, brief)
 
         # Paint: a keyframe if one is due, or else the holes; one of each at a time.
         holes = composition.holes if composition else None
         progress = rolling.with_holes(now.progress, holes, frame.pts, brief)
-        wanted = _wanted(replace(now, progress=progress), frame, glimpse, last, holes, brief, self._habits)
+        changing = references.coming is not None  # holes would be painted among paint that is to go
+        wanted = _wanted(
+            replace(now, progress=progress), frame, glimpse, last, holes, brief, self._habits, changing=changing
+        )
 
         # Remember.
-        self._now = _remembered(now, progress, last, matches, wanted, glimpse, faded=fade >= 1.0)
+        self._now = _remembered(now, progress, last, wanted, glimpse, faded=fade >= 1.0)
         self._wanted += [each.ask for each in wanted.values()]
         picture = last.painted if composition is None else _mixed(composition.paint, frame, references, fade, brief)
-        return [_output(self._now, last, picture, holes, matches.get("keyframe"), keyframe=keyframe)]
+        match = None if matches is None else _match_of_keyframe(references, matches)
+        return [_output(self._now, last, picture, holes, match, keyframe=keyframe)]
 
     def passed(self, frame: Frame) -> Output:
         """The output for a frame that could not be stepped: what is seen while nothing is painted. Changes nothing."""
@@ -189,7 +193,7 @@ class LiveSession:
         if kind == "keyframe":
             self._now = _with_keyframe(now, painting, done[0], pictures[0], self.brief)
         else:
-            self._now = _with_patch(now, painting, pictures, self.brief)
+            self._now = _with_patch(now, painting, pictures, self.flow_size[::-1], self.brief)
         return True
 
     # Snapshots
@@ -215,10 +219,10 @@ class LiveSession:
             raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
         self.brief, self._wanted = state.brief, []
         seen = None
-        if "keyframe" in state.references:
-            keyframe, last = (state.references[name].frame for name in ("keyframe", "last"))
-            glances = (glance(self._scale.sight(each.bgr)) for each in (keyframe, last))
-            seen = Seen(next(glances), keyframe.pts, next(glances))
+        keyframe, last = state.references.keyframe, state.references.last
+        if keyframe is not None and last is not None:
+            then, before = (glance(self._scale.sight(each.frame.bgr)) for each in (keyframe, last))
+            seen = Seen(then, keyframe.frame.pts, before)
         self._now = _Rolling(state.epoch, state.references, state.progress, state.live, seen)
 
 
@@ -237,14 +241,14 @@ def _begun(now: _Rolling, progress: Progress) -> _Rolling:
 def _carried(in_flight: Mapping[Kind, InFlight], matches: Matches) -> dict[Kind, InFlight]:
     """What is being painted, each with the flow that leads there from this frame."""
     return {
-        kind: replace(each, under=replace(each.under, flow=rolling.led_on(matches["last"].flow, each.under.flow)))
+        kind: replace(each, under=replace(each.under, flow=rolling.led_on(matches.last.flow, each.under.flow)))
         for kind, each in in_flight.items()
     }
 
 
 def _shown(now: _Rolling, frame: Frame) -> _Rolling:
     """Notes when the keyframe is first seen, and the epoch that is seen with it."""
-    if "keyframe" not in now.references:
+    if now.references.keyframe is None:
         return now
     live = now.live if now.live.shown_since is not None else replace(now.live, shown_since=frame.pts)
     if live.keyframe_epoch >= live.asked_epoch:
@@ -253,23 +257,22 @@ def _shown(now: _Rolling, frame: Frame) -> _Rolling:
 
 
 def _fade(now: _Rolling, frame: Frame, brief: Brief) -> float:
-    since = now.live.shown_since
-    if since is None or now.live.faded:
+    since, last = now.live.shown_since, now.references.last
+    if since is None or last is None or now.live.faded:
         return 1.0
-    return rolling.faded(frame.pts, since, now.references["last"].frame.pts, brief)
+    return rolling.faded(frame.pts, since, last.frame.pts, brief)
 
 
 def _composed(frame: Frame, references: References, matches: Matches, fade: float, brief: Brief) -> Composition | None:
     """What the references explain, its holes filled."""
-    if "keyframe" not in references:
+    if references.keyframe is None:
         return None
-    composition = rolling.composed(references, matches, fade, brief, under_holes=False)
+    composition = rolling.composed(references, matches, fade, brief, exact=False, under_holes=False)
     return rolling.filled(composition, frame.bgr, composition.holes)
 
 
-def _untrusted(composition: Composition) -> Composition:
-    """The same picture, which no later frame is warped from: other paint shows in it, that is to go."""
-    return replace(composition, hops=np.full_like(composition.hops, MOST_HOPS))
+def _match_of_keyframe(references: References, matches: Matches) -> Match | None:
+    return next((match for number, match in matches.found.items() if references.kept[number].keyframe), None)
 
 
 def _last(
@@ -279,24 +282,32 @@ def _last(
     references: References,
     scale: Scale,
     brief: Brief,
-) -> Reference:
-    """What the next frame is warped from, or while nothing is painted what is seen, which nothing is warped from."""
+) -> Last:
+    """What the next frame is followed from; while nothing is painted, what is seen, which comes from no reference."""
     if composition is not None:
-        return Reference(frame.alone, composition.paint, composition.hops, features)
-    held = references.get("last") if brief.when_unpainted == "held" else None
+        return Last(frame.alone, composition.paint, composition.origins, features)
+    held = references.last if brief.when_unpainted == "held" else None
     seen = frame.bgr if held is None else held.painted
-    return Reference(frame.alone, seen, np.full(scale.flow[::-1], MOST_HOPS, np.uint8), features)
+    return Last(frame.alone, seen, Origins.of(0, scale.flow[::-1]), features)
 
 
 def _mixed(paint: Picture, frame: Frame, references: References, fade: float, brief: Brief) -> Picture:
     """The paint as it is seen: a first keyframe comes in over the raw frame that was seen before it."""
-    if fade >= 1.0 or "fading" in references or brief.when_unpainted != "raw":
+    if fade >= 1.0 or references.coming is not None or brief.when_unpainted != "raw":
         return paint
     return cv2.addWeighted(paint, fade, frame.bgr, 1 - fade, 0)
 
 
 def _wanted(
-    now: _Rolling, frame: Frame, glimpse: Glance, last: Reference, holes: Mask | None, brief: Brief, habits: Habits
+    now: _Rolling,
+    frame: Frame,
+    glimpse: Glance,
+    last: Last,
+    holes: Mask | None,
+    brief: Brief,
+    habits: Habits,
+    *,
+    changing: bool,
 ) -> dict[Kind, InFlight]:
     """What the painter is asked for with this frame."""
     retry_at, number = now.live.retry_at, now.progress.next_job
@@ -304,43 +315,45 @@ def _wanted(
         return {}
     due = now.seen is None or rolling.keyframe_due(frame, glimpse, now.seen, now.progress, brief)
     if due and "keyframe" not in now.in_flight:
-        old = None if holes is None else Composition(last.painted, last.hops, holes)
+        old = None if holes is None else Composition(last.painted, last.origins, holes)
         job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
-        return {"keyframe": InFlight(PaintAsk([job]), last, now.progress.anew)}
-    if now.in_flight or holes is None:
+        return {"keyframe": InFlight(PaintAsk([job]), _under(last), now.progress.anew)}
+    if now.in_flight or holes is None or changing:
         return {}
     holes = holes & ~tiny(holes, habits.least_hole)
     boxes = crops(holes, habits)
     if not boxes:
         return {}
-    under = Composition(last.painted, last.hops, holes)
+    under = Composition(last.painted, last.origins, holes)
     jobs = [
-        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references["keyframe"], now.progress)
+        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references.keyframe, now.progress)
         for i, box in enumerate(boxes)
     ]
-    return {"holes": InFlight(PaintAsk(jobs), last, boxes=boxes, holes=holes)}
+    return {"holes": InFlight(PaintAsk(jobs), _under(last), boxes=boxes, holes=holes)}
+
+
+def _under(last: Last) -> Reference:
+    """What a painting is laid over; it gets its number when it is adopted."""
+    return Reference(0, last.frame, last.painted, features=last.features)
 
 
 def _remembered(
     now: _Rolling,
     progress: Progress,
-    last: Reference,
-    matches: Matches,
+    last: Last,
     wanted: Mapping[Kind, InFlight],
     glimpse: Glance,
     *,
     faded: bool,
 ) -> _Rolling:
-    references = rolling.carried(now.references, matches)
+    references = rolling.remembered(now.references, last, faded=faded)
     live = replace(now.live, faded=faded and now.live.shown_since is not None)
-    if faded:
-        references.pop("fading", None)
     number = progress.next_job + sum(len(each.ask.jobs) for each in wanted.values())
     asked = "keyframe" in wanted
     progress = replace(progress, next_job=number, rekey=progress.rekey and not asked, anew=progress.anew and not asked)
     begins = now.seen is None or "keyframe" in wanted
     seen = Seen(glimpse, last.frame.pts, glimpse) if begins or now.seen is None else replace(now.seen, last=glimpse)
-    return _Rolling(now.epoch, references | {"last": last}, progress, live, seen, {**now.in_flight, **wanted})
+    return _Rolling(now.epoch, references, progress, live, seen, {**now.in_flight, **wanted})
 
 
 def _failed(now: _Rolling, kind: Kind, *, anew: bool, cancelled: bool) -> _Rolling:
@@ -349,42 +362,39 @@ def _failed(now: _Rolling, kind: Kind, *, anew: bool, cancelled: bool) -> _Rolli
     if cancelled:
         return replace(now, progress=progress)
     failures = now.live.failures + 1
-    retry_at = now.references["last"].frame.pts + RETRY_GAP_S if failures > 1 else None
+    last = now.references.last
+    retry_at = last.frame.pts + RETRY_GAP_S if failures > 1 and last is not None else None
     return replace(now, progress=progress, live=replace(now.live, failures=failures, retry_at=retry_at))
 
 
 def _with_keyframe(now: _Rolling, painting: InFlight, done: PaintDone, picture: Picture, brief: Brief) -> _Rolling:
-    """The keyframe in its place; the one before it fades, and holes that were being painted belong to that one."""
-    under, references = painting.under, dict(now.references)
-    picture, progress = rolling.locked(picture, under.frame, now.progress, references.get("keyframe"), brief)
-    for gone in ("fading", "patch"):
-        references.pop(gone, None)
-    if "keyframe" in references and brief.fade_s:
-        references["fading"] = references["keyframe"]
-    references["keyframe"] = replace(under, painted=picture, hops=np.zeros_like(under.hops), memory=done.memory)
-    anew = now.live.keyframe_epoch < now.live.asked_epoch
-    if anew:
-        last = references["last"]
-        references["last"] = replace(last, hops=np.full_like(last.hops, MOST_HOPS))
-    live = replace(now.live, keyframe_epoch=painting.ask.jobs[0].epoch, shown_since=None, faded=False, anew=anew)
-    leaving = None if painting.ask.jobs[0].earlier is None else progress.leaving
-    progress = replace(progress, many_holes_since=None, leaving=leaving)
+    """The keyframe in its place. One of another epoch, or of other words, comes in over all that there is."""
+    under, references, job = painting.under, now.references, painting.ask.jobs[0]
+    picture, progress = rolling.locked(picture, under.frame, now.progress, references.keyframe, brief)
+    first = now.live.keyframe_epoch < now.live.asked_epoch or references.keyframe is None
+    replaces = first or painting.anew or rolling.replaces(references, progress, brief)
+    fresh = replace(under, number=references.free_number, painted=picture, memory=done.memory, replaces=replaces)
+    references = references.plus(fresh)
+    live = replace(now.live, keyframe_epoch=job.epoch, shown_since=None, faded=not replaces)
+    progress = replace(progress, many_holes_since=None, leaving=None if job.earlier is None else progress.leaving)
     return replace(now, references=references, progress=progress, live=live, in_flight={})
 
 
-def _with_patch(now: _Rolling, painting: InFlight, pictures: Sequence[Picture], brief: Brief) -> _Rolling:
+def _with_patch(
+    now: _Rolling, painting: InFlight, pictures: Sequence[Picture], grid: tuple[int, ...], brief: Brief
+) -> _Rolling:
     """A frame whose holes are painted, as a reference of its own."""
     under, holes = painting.under, painting.holes
     if holes is None:
         return now
-    before = Composition(under.painted, under.hops, holes)
-    after = rolling.repainted(before, painting.boxes, pictures, brief.feather)
-    patch = replace(under, painted=after.paint, hops=after.hops)
-    return replace(now, references={**now.references, "patch": patch})
+    paint = rolling.repainted(under.painted, holes, painting.boxes, pictures, brief.feather)
+    own = rolling.on_grid(holes, grid)
+    patch = replace(under, number=now.references.free_number, painted=paint, own=own)
+    return replace(now, references=now.references.plus(patch))
 
 
 def _output(
-    now: _Rolling, last: Reference, picture: Picture, holes: Mask | None, match: Match | None, *, keyframe: bool
+    now: _Rolling, last: Last, picture: Picture, holes: Mask | None, match: Match | None, *, keyframe: bool
 ) -> Output:
     return Output(
         index=last.frame.index,
@@ -394,7 +404,7 @@ def _output(
         provenance=_provenance(holes),
         keyframe=keyframe,
         holes=np.ones(picture.shape[:2], np.bool_) if holes is None else holes,
-        hops=last.hops,
+        hops=last.origins.hops,
         match=match,
         painted_pixels=0,
     )

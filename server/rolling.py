@@ -1,9 +1,9 @@
-"""What rolls on from frame to frame: references are matched, warped, composed, and handed on. Pure helpers of a step.
+"""What rolls on from frame to frame: references are matched, composed, and handed on. Pure helpers of a step.
 
-Names of references are those of state.py. Nothing here assigns a session's fields.
+Nothing here assigns a session's fields.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -11,17 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engines.base import Features, Flow, Frame, Hops, Mask, Match, MatchRequest, PaintJob, Picture, Wording
+from ..engines.base import Features, Flow, Frame, Mask, Match, MatchRequest, PaintJob, Picture, Wording
 from ..engines.colour_lock import followed, tone
 from ..engines.colour_lock import locked as colour_locked
-from ..engines.compose import MOST_HOPS, Composition, Layer, compose, doubled, lay_over, seam
+from ..engines.compose import Composition, Source, compose, doubled, lay_over, seam
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.fill import fill
 from ..engines.grid import resample, scaled_flow
 from ..proto.brief import Brief
 from .asks import Ask, Encode, MatchAsk
-from .state import Leaving, Progress, Reference, References
+from .state import Last, Leaving, Progress, Reference, References
 
 # Fields of the Brief that change what is painted; the others change only how it moves.
 PROMPT_FIELDS = frozenset({"prompt", "negative_prompt"})
@@ -44,7 +44,20 @@ PAINTED_FIELDS = PROMPT_FIELDS | {
 # Flows that are carried along as guesses are kept on a grid so many times coarser: a guess need not be fine.
 GUESS_SCALE = 4
 
-Matches = dict[str, Match]  # by the name of the reference, on the flow's grid
+# A reference is sought in a frame if this share of the last one was its paint: to seek it takes as long as all else.
+WORTH_SEEKING = 0.01
+# And doubled, which takes as long as resampling all of it twice, if this share of it was painted.
+WORTH_DOUBLING = 0.05
+# How many references a session keeps beside the newest keyframe: one takes some nine bytes a pixel.
+MOST_REFERENCES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Where a frame's pixels are seen in the last frame, and in references by number, the newest first."""
+
+    last: Match
+    found: Mapping[int, Match]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +121,10 @@ def wording(progress: Progress, pts: Fraction, brief: Brief) -> Wording | None:
     return Wording(leaving.prompt, leaving.negative_prompt, share) if share > 0 else None
 
 
-def wording_of(keyframe: Reference, progress: Progress, brief: Brief) -> Wording | None:
+def wording_of(keyframe: Reference | None, progress: Progress, brief: Brief) -> Wording | None:
     """The prompts that a keyframe was painted by in part; wholly, if it was before they began to be left."""
+    if keyframe is None:
+        return None
     leaving, pts = progress.leaving, keyframe.frame.pts
     if leaving is not None and (leaving.since is None or pts < leaving.since):
         return Wording(leaving.prompt, leaving.negative_prompt, 1.0)
@@ -142,52 +157,78 @@ def repaint_due(progress: Progress, pts: Fraction, brief: Brief) -> bool:
 
 def encoded(sight: Picture, references: References, scale: Scale) -> Generator[Ask, Any, tuple[Features, References]]:
     """The frame's features, and the references with theirs: those of a restored session have none yet."""
-    bare = [name for name, reference in references.items() if reference.features is None]
-    features, *others = yield Encode([sight, *(scale.sight(references[name].frame.bgr) for name in bare)])
-    found = {name: replace(references[name], features=each) for name, each in zip(bare, others, strict=True)}
-    return features, references | found
+    last, kept = references.last, dict(references.kept)
+    bare = [number for number, each in kept.items() if each.features is None]
+    pictures = [kept[number].frame.bgr for number in bare]
+    if last is not None and last.features is None:
+        pictures.append(last.frame.bgr)
+    features, *others = yield Encode([sight, *map(scale.sight, pictures)])
+    for number, each in zip(bare, others, strict=False):
+        kept[number] = replace(kept[number], features=each)
+    if last is not None and last.features is None:
+        last = replace(last, features=others[-1])
+    return features, References(last, kept)
 
 
-def matched(features: Features, references: References, scale: Scale) -> Generator[Ask, Any, Matches]:
-    """The match with each reference. The flow to the last frame leads on along the flow that was found from there."""
-    if not references:
-        return {}
-    last = references["last"]
+def sought(references: References, brief: Brief) -> list[Reference]:
+    """The references that are sought in a frame, the newest first: others are only followed.
+
+    The newest keyframe, what has not been sought yet, and of the others those that most of the last frame's paint was
+    of, `Brief.references` in all.
+    """
+    last, keyframe = references.last, references.keyframe
+    if last is None or keyframe is None:
+        return []
+    shares = last.origins.shares()
+    wanted = [each for each in references.kept.values() if each.number != keyframe.number]
+    wanted.sort(key=lambda each: (each.found, -shares[each.number], -each.number))
+    worth = [each for each in wanted if not each.found or shares[each.number] >= WORTH_SEEKING]
+    chosen = {keyframe.number, *(each.number for each in worth[: brief.references - 1])}
+    return [each for each in references.newest_first if each.number in chosen]
+
+
+def matched(
+    features: Features, references: References, scale: Scale, brief: Brief
+) -> Generator[Ask, Any, Matches | None]:
+    """The matches with the last frame and what is sought. The flow to the last frame leads on to where others lay."""
+    last, wanted = references.last, sought(references, brief)
+    if last is None:
+        return None
     [to_last] = yield MatchAsk(MatchRequest(features, [_features(last)], [None]), scale.flow)
-    matches = {"last": to_last}
-    others = []
-    for name, reference in references.items():
-        if reference.frame.index == last.frame.index:  # the same raw frame, so the same match
-            matches[name] = to_last
-        else:
-            others.append(name)
+    others = [each for each in wanted if each.frame.index != last.frame.index]
+    found: Sequence[Match] = ()
     if others:
-        guesses = [led_on(to_last.flow, references[name].flow) for name in others]
-        request = MatchRequest(features, [_features(references[name]) for name in others], guesses)
-        found = yield MatchAsk(request, scale.flow)
-        matches |= dict(zip(others, found, strict=True))
-    return matches
+        guesses = [led_on(to_last.flow, each.flow) for each in others]
+        found = yield MatchAsk(MatchRequest(features, [_features(each) for each in others], guesses), scale.flow)
+    return _matches(wanted, last, to_last, dict(zip((each.number for each in others), found, strict=True)))
 
 
-def matched_at_once(features: Features, references: References, scale: Scale) -> Generator[Ask, Any, Matches]:
-    """The match with each reference, in one ask, so that they are found side by side.
+def matched_at_once(
+    features: Features, references: References, scale: Scale, brief: Brief
+) -> Generator[Ask, Any, Matches | None]:
+    """The same in one ask, so that they are found side by side.
 
     Each is led by the flow of the frame before: not as near as by way of the last frame, but there at once.
     """
-    if not references:
-        return {}
-    last = references["last"].frame.index
-    distinct = [name for name, each in references.items() if name == "last" or each.frame.index != last]
-    sources = [_features(references[name]) for name in distinct]
-    found = yield MatchAsk(MatchRequest(features, sources, [references[name].flow for name in distinct]), scale.flow)
-    matches = dict(zip(distinct, found, strict=True))
-    return {name: matches.get(name, matches["last"]) for name in references}
+    last, wanted = references.last, sought(references, brief)
+    if last is None:
+        return None
+    others = [each for each in wanted if each.frame.index != last.frame.index]
+    sources = [_features(last), *map(_features, others)]
+    guesses = [None, *(each.flow for each in others)]
+    to_last, *found = yield MatchAsk(MatchRequest(features, sources, guesses), scale.flow)
+    return _matches(wanted, last, to_last, dict(zip((each.number for each in others), found, strict=True)))
 
 
-def _features(reference: Reference) -> Features:
-    if reference.features is None:
+def _matches(wanted: Sequence[Reference], last: Last, to_last: Match, found: Mapping[int, Match]) -> Matches:
+    """What was found, in the order of what was sought. The same raw frame as the last one has the same match."""
+    return Matches(to_last, {each.number: found.get(each.number, to_last) for each in wanted})
+
+
+def _features(seen: Last | Reference) -> Features:
+    if seen.features is None:
         raise ValueError("a reference is matched before it is encoded")
-    return reference.features
+    return seen.features
 
 
 def led_on(to_last: Flow, from_last: Flow | None) -> Flow:
@@ -197,8 +238,13 @@ def led_on(to_last: Flow, from_last: Flow | None) -> Flow:
 
 
 def carried(references: References, matches: Matches) -> References:
-    """All references but the last output, each with the flow that leads there from this frame."""
-    return {name: replace(each, flow=coarse(matches[name].flow)) for name, each in references.items() if name != "last"}
+    """The references, each with the flow that leads there from this frame: found, or led on."""
+    kept = {}
+    for number, each in references.kept.items():
+        found = matches.found.get(number)
+        flow = led_on(matches.last.flow, each.flow) if found is None else coarse(found.flow)
+        kept[number] = replace(each, flow=flow, found=each.found or found is not None)
+    return replace(references, kept=kept)
 
 
 def coarse(flow: Flow) -> Flow:
@@ -207,43 +253,77 @@ def coarse(flow: Flow) -> Flow:
     return scaled_flow(flow, (max(1, w // GUESS_SCALE), max(1, h // GUESS_SCALE)))
 
 
-def with_fine(references: References) -> References:
-    """The references with their paint doubled, where it is resampled often.
+def with_fine(references: References, *, exact: bool) -> References:
+    """The references with their paint doubled, where much of it is resampled often.
 
-    Not the last output, which is resampled once and no more, nor a patch that came before the next frame did: with a
-    painter that is so quick there is another one for each frame.
+    Not what came before the next frame did: with a painter that is so quick there is another one for each frame.
     """
-    return {
-        name: each
-        if name == "last" or each.fine is not None or (name == "patch" and each.flow is None)
-        else replace(each, fine=doubled(each.painted))
-        for name, each in references.items()
+    kept = {
+        number: replace(each, fine=doubled(each.painted, exact=exact))
+        if each.fine is None and each.found and (each.own is None or share(each.own) >= WORTH_DOUBLING)
+        else each
+        for number, each in references.kept.items()
     }
+    return replace(references, kept=kept)
 
 
 def composed(
-    references: References, matches: Matches, fade: float, brief: Brief, *, under_holes: bool = True
+    references: References,
+    matches: Matches,
+    fade: float,
+    brief: Brief,
+    *,
+    exact: bool,
+    under_holes: bool = True,
 ) -> Composition:
-    """The references warped to this frame and laid over each other.
-
-    While a keyframe fades in, it lies on top by as much as it has come in, and once more below the one before it,
-    for what that one does not explain.
-    """
-    order = [("keyframe", fade), ("fading", 1.0), ("keyframe", 1.0), ("patch", 1.0), ("last", 1.0)]
-    if fade >= 1.0 or "fading" not in references:
-        order = [("keyframe", 1.0), ("patch", 1.0), ("last", 1.0)]
-    layers = [
-        Layer(references[name].painted, references[name].hops, matches[name], gain, references[name].fine)
-        for name, gain in order
-        if name in references
-    ]
+    """A frame from the last one's origins and what was found. fade: of the keyframe that comes in over all else."""
+    last = references.last
+    if last is None:
+        raise ValueError("there is no last frame to follow")
+    sources = {number: Source(each.painted, each.own, each.fine, exact) for number, each in references.kept.items()}
     return compose(
-        layers,
+        sources,
+        last.origins,
+        matches.last,
+        matches.found,
         threshold=brief.confidence,
         max_hops=brief.max_hops,
         feather=brief.feather,
+        first=references.coming,
+        fade=fade,
         under_holes=under_holes,
     )
+
+
+def remembered(references: References, last: Last, *, faded: bool) -> References:
+    """What the next frame is painted from. faded: the newest keyframe has come in, and what it replaces is to go."""
+    references = replace(references, last=last)
+    return thinned(references.come_in() if faded else references)
+
+
+def replaces(references: References, progress: Progress, brief: Brief) -> bool:
+    """Whether a new keyframe is to take the place of all older paint, and not only of what is weak.
+
+    One that comes while another still does takes its place in that.
+    """
+    asked_for = progress.anew or progress.leaving is not None
+    return brief.keyframe_entry == "fade" or asked_for or references.coming is not None
+
+
+def thinned(references: References) -> References:
+    """Those of the references that are of use: nothing is kept for ever.
+
+    The newest keyframe, what was not sought yet, and what the last frame shows: of that so many as a session has room
+    for, those that most is seen of.
+    """
+    last, keyframe = references.last, references.keyframe
+    if last is None or keyframe is None:
+        return references
+    shares = last.origins.shares()
+    of_use = [each for each in references.kept.values() if shares[each.number] or not each.found]
+    of_use.sort(key=lambda each: (each.found, -shares[each.number]))
+    numbers = {keyframe.number, *(each.number for each in of_use[:MOST_REFERENCES])}
+    return references if len(numbers) == len(references.kept) else references.of(numbers)
 
 
 def faded(pts: Fraction, since: Fraction, last_pts: Fraction, brief: Brief) -> float:
@@ -279,7 +359,7 @@ def keyframe_job(
     One that was asked for begins a chain anew: it has nothing of the last one.
     """
     h, w = frame.bgr.shape[:2]
-    before = references.get("keyframe")
+    before = references.keyframe
     if progress.anew:
         composition = before = None
     start = None
@@ -320,7 +400,7 @@ def hole_job(
     brief: Brief,
     box: Box,
     composition: Composition,
-    keyframe: Reference,
+    keyframe: Reference | None,
     progress: Progress,
 ) -> PaintJob:
     """The job to paint the holes in a box of a frame, in the words of its keyframe."""
@@ -338,7 +418,7 @@ def hole_job(
         size=(w, h),
         canvas=canvas,
         holes=holes,
-        memory=keyframe.memory,
+        memory=keyframe.memory if keyframe else None,
         earlier=wording_of(keyframe, progress, brief),
     )
 
@@ -347,28 +427,25 @@ def _seed(brief: Brief, frame: Frame) -> int:
     return brief.seed + (frame.index if brief.vary_seed else 0)
 
 
-def repainted(composition: Composition, boxes: Sequence[Box], repaints: Sequence[Picture], feather: int) -> Composition:
-    """The composition with its holes painted: within them alone, with a soft seam."""
-    if not boxes:
-        return composition
-    paint, weight = composition.paint.copy(), seam(composition.holes, feather)
+def repainted(paint: Picture, holes: Mask, boxes: Sequence[Box], repaints: Sequence[Picture], feather: int) -> Picture:
+    """The paint with its holes painted in: within them alone, with a soft seam."""
+    paint, weight = paint.copy(), seam(holes, feather)
     for box, repaint in zip(boxes, repaints, strict=True):
         paint[box.slices] = lay_over(paint[box.slices], repaint, weight[box.slices])
-    return replace(composition, paint=paint, hops=hops_with(composition.hops, weight > 0.5, 0))
+    return paint
 
 
 def filled(composition: Composition, raw: Picture, holes: Mask) -> Composition:
-    """The composition with these holes filled, in place. They have the most hops: no later frame trusts them."""
+    """The composition with these holes filled, in place. No later frame shows that: it comes from no reference."""
     if not holes.any():
         return composition
     fill(composition.paint, raw, holes)
-    return replace(composition, hops=hops_with(composition.hops, holes, MOST_HOPS))
+    there = on_grid(holes, composition.hops.shape)
+    return replace(composition, origins=composition.origins.painted(there, 0))
 
 
-def hops_with(hops: Hops, mask: Mask, value: int) -> Hops:
-    """The hops [h, w], on the flow's grid, with this value where a mask on the canvas says so."""
-    h, w = hops.shape
-    there = mask.view(np.uint8)
-    if mask.shape != hops.shape:
-        there = cv2.resize(there, (w, h), interpolation=cv2.INTER_NEAREST)
-    return np.where(there, np.uint8(value), hops)
+def on_grid(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """A mask on the canvas as one on the flow's grid (h, w)."""
+    if mask.shape == shape:
+        return mask
+    return cv2.resize(mask.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)

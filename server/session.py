@@ -9,9 +9,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..engines.base import NO_HABITS, Frame, Habits, Mask, Match, PaintDone, PaintJob, Picture
+from ..engines.base import NO_HABITS, Features, Frame, Habits, Mask, Match, PaintDone, PaintJob, Picture
 from ..engines.compose import Composition
-from ..engines.crops import crops, tiny
+from ..engines.crops import Box, crops, tiny
 from ..engines.detect import glance, is_cut
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
@@ -19,11 +19,7 @@ from ..proto.messages import Provenance
 from . import rolling, snapshot
 from .asks import Ask, Output, PaintAsk, Step
 from .rolling import Matches, Scale, Seen
-from .state import Progress, Reference, References, State
-
-# Repaints become a reference of their own when together they cover this share of the canvas: a match costs
-# milliseconds a frame, so it must explain something.
-PATCH_SHARE = 0.03
+from .state import Last, Progress, Reference, References, State
 
 
 class Session:
@@ -49,7 +45,7 @@ class Session:
         self._flow = flow
         self._guesses = guesses
         self._scale = Scale(size, size)
-        self._references: References = {}
+        self._references = References()
         self._progress = Progress()
         self._seen: Seen | None = None
 
@@ -61,14 +57,14 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Memory held by the references, bytes."""
-        return sum(reference.nbytes for reference in self._references.values())
+        return self._references.nbytes
 
     def update(self, brief: Brief) -> int:
         """The new epoch. A change of what is painted drops all references; one of how it moves keeps them."""
         if rolling.changes_paint(self.brief, brief):
             self._progress = rolling.updated(self._progress, self.brief, brief)
             if not rolling.fades_in(self.brief, brief):
-                self._references, self._seen = {}, None
+                self._references, self._seen = References(), None
         self.brief = brief
         self.epoch += 1
         return self.epoch
@@ -88,32 +84,46 @@ class Session:
         # Detector: a cut begins a new epoch, without references.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
-            references, epoch, progress = {}, epoch + 1, replace(progress, tone=None)
+            references, epoch, progress = References(), epoch + 1, replace(progress, tone=None)
         progress = rolling.left_since(progress, frame.pts)
 
-        # Match: where this frame's pixels are seen in each reference.
+        # Match: where this frame's pixels are seen in the last one and in what was painted.
         features, references = yield from rolling.encoded(frame.bgr, references, self._scale)
         matched = rolling.matched if self._guesses else rolling.matched_at_once
-        matches = yield from matched(features, references, self._scale)
+        matches = yield from matched(features, references, self._scale, brief)
 
-        # Warp and compose: what the references explain, and the holes that they leave.
-        composition = _composed(frame, references, matches, brief) if matches else None
+        # Follow and compose: what the references explain, and the holes that they leave.
+        composition = None
+        if matches is not None:
+            references = rolling.with_fine(rolling.carried(references, matches), exact=True)
+            composition = _composed(frame, references, matches, brief)
         progress = rolling.with_holes(progress, composition.holes if composition else None, frame.pts, brief)
 
-        # Keyframe: painted in full, and faded in where there is something to fade from.
+        # Keyframe: painted in full, and let in where older paint is weak, or faded in over it.
         painted_pixels = 0
         seen = self._seen
-        keyframe = not references or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
+        keyframe = composition is None or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
         if keyframe or composition is None:
             job = rolling.keyframe_job(frame, epoch, brief, progress, references, composition)
             [(painted, memory)] = yield from _painted([job])
             painted_pixels += frame.bgr.shape[0] * frame.bgr.shape[1]
-            painted, progress = rolling.locked(painted, frame, progress, references.get("keyframe"), brief)
-            whole = Composition.of(painted)
-            fresh = Reference(frame.alone, painted, whole.hops, features, memory=memory)
-            references, matches = _with_keyframe(references, matches, fresh, brief)
+            painted, progress = rolling.locked(painted, frame, progress, references.keyframe, brief)
+            fresh = Reference(
+                references.free_number,
+                frame.alone,
+                painted,
+                features=features,
+                replaces=rolling.replaces(references, progress, brief),
+                memory=memory,
+            )
+            references = references.plus(fresh)
+            shape = frame.bgr.shape[:2]
+            if composition is None or matches is None:
+                composition = Composition.of(painted, fresh.number, shape)
+            else:
+                matches = replace(matches, found={fresh.number: Match.identity(shape), **matches.found})
+                composition = _composed(frame, references, matches, brief)
             progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts)
-            composition = whole if composition is None else _composed(frame, references, matches, brief)
 
         # Fill: holes that are not worth the painter's while, or all if others were painted just now.
         holes = composition.holes
@@ -121,24 +131,28 @@ class Session:
         small = tiny(holes, self._habits.least_hole) if due else holes
         composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 
-        # Repaint: crops around the other holes, laid over within them.
+        # Repaint: crops around the other holes, laid over within them; what was painted is a reference of its own.
         boxes = crops(composition.holes, self._habits)
-        number = progress.next_job
-        jobs = [
-            rolling.hole_job(frame, epoch, number + i, brief, box, composition, references["keyframe"], progress)
-            for i, box in enumerate(boxes)
-        ]
-        repaints = [picture for picture, _ in (yield from _painted(jobs))] if jobs else []
-        painted_pixels += sum(box.area for box in boxes)
-        composition = rolling.repainted(composition, boxes, repaints, brief.feather)
+        if boxes:
+            number = progress.next_job
+            jobs = [
+                rolling.hole_job(frame, epoch, number + i, brief, box, composition, references.keyframe, progress)
+                for i, box in enumerate(boxes)
+            ]
+            repaints = [picture for picture, _ in (yield from _painted(jobs))]
+            painted_pixels += sum(box.area for box in boxes)
+            references, composition = _with_repaint(references, composition, boxes, repaints, frame, features, brief)
+            progress = replace(progress, repainted_at=frame.pts, next_job=number + len(jobs))
 
         # Remember: only now, when nothing can fail any more.
-        last = Reference(frame.alone, composition.paint, composition.hops, features)
-        progress = _with_repaints(progress, composition, len(jobs), frame)
-        self._references, self._progress = _remembered(references, matches, last, progress, brief)
+        faded = _fade(frame, references, brief) >= 1.0
+        last = Last(frame.alone, composition.paint, composition.origins, features)
+        self._references = rolling.remembered(references, last, faded=faded)
+        self._progress = replace(progress, rekey=False)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
         self.epoch = epoch
-        return [_output(last, epoch, holes, small, matches, keyframe=keyframe, painted_pixels=painted_pixels)]
+        match = None if matches is None else next(m for n, m in matches.found.items() if references.kept[n].keyframe)
+        return [_output(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)]
 
     def finish(self) -> Step:
         """The outputs that are still to come after the last frame: none, as nothing looks ahead yet."""
@@ -163,19 +177,19 @@ class Session:
         self.brief, self.epoch = state.brief, state.epoch
         self._references, self._progress = state.references, state.progress
         self._seen = None
-        if self._flow and state.references:
-            keyframe, last = (state.references[name].frame for name in ("keyframe", "last"))
-            self._seen = Seen(glance(keyframe.bgr), keyframe.pts, glance(last.bgr))
+        keyframe, last = state.references.keyframe, state.references.last
+        if self._flow and keyframe is not None and last is not None:
+            self._seen = Seen(glance(keyframe.frame.bgr), keyframe.frame.pts, glance(last.frame.bgr))
 
     def _alone(self, frame: Frame) -> Step:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
         progress = rolling.left_since(self._progress, frame.pts)
-        job = rolling.keyframe_job(frame, self.epoch, self.brief, progress, {})
+        job = rolling.keyframe_job(frame, self.epoch, self.brief, progress, References())
         [(painted, _)] = yield from _painted([job])
         self._progress = _after_keyframe(progress, job)
-        whole, pixels = Composition.of(painted), painted.shape[0] * painted.shape[1]
-        last = Reference(frame.alone, painted, whole.hops)
-        return [_output(last, self.epoch, whole.holes, whole.holes, {}, keyframe=True, painted_pixels=pixels)]
+        whole, pixels = Composition.of(painted, 1, painted.shape[:2]), painted.shape[0] * painted.shape[1]
+        last = Last(frame.alone, painted, whole.origins)
+        return [_output(last, self.epoch, whole.holes, whole.holes, None, keyframe=True, painted_pixels=pixels)]
 
 
 def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture, bytes | None]]]:
@@ -195,54 +209,39 @@ def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
     return Progress(next_job=job.id + 1, leaving=leaving, tone=progress.tone)
 
 
-def _with_keyframe(
-    references: References, matches: Matches, fresh: Reference, brief: Brief
-) -> tuple[References, Matches]:
-    """The references and matches with a fresh keyframe, the one before it fading if the Brief has it fade."""
-    references, matches = dict(references), dict(matches)
-    for gone in ("fading", "patch"):
-        references.pop(gone, None)
-        matches.pop(gone, None)
-    if "keyframe" in references and brief.fade_s:
-        references["fading"], matches["fading"] = references["keyframe"], matches["keyframe"]
-    references["keyframe"], matches["keyframe"] = fresh, Match.identity(fresh.hops.shape)
-    return references, matches
-
-
 def _composed(frame: Frame, references: References, matches: Matches, brief: Brief) -> Composition:
-    return rolling.composed(references, matches, _fade(frame, references, brief), brief)
+    return rolling.composed(references, matches, _fade(frame, references, brief), brief, exact=True)
 
 
 def _fade(frame: Frame, references: References, brief: Brief) -> float:
-    return rolling.faded(frame.pts, references["keyframe"].frame.pts, references["last"].frame.pts, brief)
+    """How far the newest keyframe has come in."""
+    last, keyframe = references.last, references.keyframe
+    if last is None or keyframe is None:
+        return 1.0
+    return rolling.faded(frame.pts, keyframe.frame.pts, last.frame.pts, brief)
 
 
-def _with_repaints(progress: Progress, composition: Composition, jobs: int, frame: Frame) -> Progress:
-    repainted, at = progress.repainted + rolling.share(composition.holes), frame.pts if jobs else progress.repainted_at
-    return replace(progress, repainted=repainted, repainted_at=at, next_job=progress.next_job + jobs, rekey=False)
-
-
-def _remembered(
-    references: References, matches: Matches, last: Reference, progress: Progress, brief: Brief
-) -> tuple[References, Progress]:
-    """What the next frame is warped from: each reference with the flow that leads there, and the new last output."""
-    kept = {
-        name: replace(each, flow=rolling.coarse(matches[name].flow))
-        for name, each in references.items()
-        if name != "last"
-    }
-    if "fading" in kept and _fade(last.frame, references, brief) >= 1.0:
-        del kept["fading"]
-    if progress.repainted >= PATCH_SHARE:
-        kept["patch"] = last
-        progress = replace(progress, repainted=0.0)
-    return kept | {"last": last}, progress
+def _with_repaint(
+    references: References,
+    composition: Composition,
+    boxes: Sequence[Box],
+    repaints: Sequence[Picture],
+    frame: Frame,
+    features: Features,
+    brief: Brief,
+) -> tuple[References, Composition]:
+    """With the holes painted in, and what was painted as a reference that their pixels come from."""
+    paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, brief.feather)
+    own = rolling.on_grid(composition.holes, composition.hops.shape)
+    reference = Reference(references.free_number, frame.alone, paint, own, features)
+    origins = composition.origins.painted(own, reference.number)
+    return references.plus(reference), replace(composition, paint=paint, origins=origins)
 
 
 def _output(
-    last: Reference, epoch: int, holes: Mask, filled: Mask, matches: Matches, *, keyframe: bool, painted_pixels: int
+    last: Last, epoch: int, holes: Mask, filled: Mask, match: Match | None, *, keyframe: bool, painted_pixels: int
 ) -> Output:
-    provenance = Provenance.WARPED if "last" in matches else Provenance.PAINTED
+    provenance = Provenance.PAINTED if match is None else Provenance.WARPED
     return Output(
         index=last.frame.index,
         pts=last.frame.pts,
@@ -251,7 +250,7 @@ def _output(
         provenance=Provenance.FILLED if filled.any() and not keyframe else provenance,
         keyframe=keyframe,
         holes=holes,
-        hops=last.hops,
-        match=matches["keyframe"] if "last" in matches else None,
+        hops=last.origins.hops,
+        match=match,
         painted_pixels=painted_pixels,
     )

@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from ..engines.base import Frame
 from ..engines.colour_lock import Tone
+from ..engines.compose import MOST_NUMBER, Origins
 from ..proto.brief import Brief
 from ..proto.errors import WarpaintError
-from .state import Leaving, LiveProgress, Progress, Reference, State
+from .state import Last, Leaving, LiveProgress, Progress, Reference, References, State
 
-VERSION = 3
+VERSION = 4
 # The references of a canvas of 8192 x 8192 pixels would be larger: such a session cannot be moved, which is said.
 MAX_BYTES = 2**31
 
@@ -30,7 +31,7 @@ class SnapshotError(WarpaintError):
 
 def dump(state: State) -> bytes:
     """The state as bytes. Raises SnapshotError if it is too large."""
-    held = sum(reference.nbytes for reference in state.references.values())
+    held = state.references.nbytes
     if held > MAX_BYTES:
         raise SnapshotError(f"the session holds {held} bytes; a snapshot has at most {MAX_BYTES}")
     data: bytes = msgpack.packb(
@@ -41,7 +42,8 @@ def dump(state: State) -> bytes:
             "epoch": state.epoch,
             "progress": _progress(state.progress),
             "live": None if state.live is None else _live(state.live),
-            "references": {name: _reference(each) for name, each in state.references.items()},
+            "last": None if state.references.last is None else _last(state.references.last),
+            "references": [_reference(each) for each in state.references.kept.values()],
         }
     )
     return data
@@ -62,10 +64,11 @@ def load(data: bytes) -> State:
 
 def _state(plain: Mapping[str, Any]) -> State:
     width, height = plain["size"]
-    references = {str(name): _read_reference(each, (height, width)) for name, each in plain["references"].items()}
+    read = [_read_reference(each, (height, width)) for each in plain["references"]]
+    last = None if plain["last"] is None else _read_last(plain["last"], (height, width))
+    references = References(last, {each.number: each for each in read})
     live = None if plain["live"] is None else _read_live(plain["live"])
-    if (references and "last" not in references) or (live is None and references and "keyframe" not in references):
-        raise ValueError(f"references without a keyframe or a last output: {sorted(references)}")
+    _check(references, len(read), live)
     return State(
         Brief.model_validate(plain["brief"]),
         (int(width), int(height)),
@@ -81,7 +84,6 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "rekey": progress.rekey,
         "anew": progress.anew,
         "many_holes_since": _ratio(progress.many_holes_since),
-        "repainted": progress.repainted,
         "repainted_at": _ratio(progress.repainted_at),
         "next_job": progress.next_job,
         "leaving": None if progress.leaving is None else _leaving(progress.leaving),
@@ -94,7 +96,6 @@ def _read_progress(plain: Mapping[str, Any]) -> Progress:
         bool(plain["rekey"]),
         bool(plain["anew"]),
         _read_ratio(plain["many_holes_since"]),
-        float(plain["repainted"]),
         _read_ratio(plain["repainted_at"]),
         int(plain["next_job"]),
         None if plain["leaving"] is None else _read_leaving(plain["leaving"]),
@@ -119,7 +120,6 @@ def _live(live: LiveProgress) -> dict[str, Any]:
         "epochs": (live.asked_epoch, live.keyframe_epoch, live.shown_epoch),
         "shown_since": _ratio(live.shown_since),
         "faded": live.faded,
-        "anew": live.anew,
         "failures": live.failures,
         "retry_at": _ratio(live.retry_at),
     }
@@ -128,8 +128,7 @@ def _live(live: LiveProgress) -> dict[str, Any]:
 def _read_live(plain: Mapping[str, Any]) -> LiveProgress:
     asked, keyframe, shown = (int(each) for each in plain["epochs"])
     since, retry_at = _read_ratio(plain["shown_since"]), _read_ratio(plain["retry_at"])
-    faded, anew = bool(plain["faded"]), bool(plain["anew"])
-    return LiveProgress(asked, keyframe, shown, since, faded, anew, int(plain["failures"]), retry_at)
+    return LiveProgress(asked, keyframe, shown, since, bool(plain["faded"]), int(plain["failures"]), retry_at)
 
 
 def _ratio(time: Fraction | None) -> tuple[int, int] | None:
@@ -140,14 +139,52 @@ def _read_ratio(plain: tuple[int, int] | None) -> Fraction | None:
     return None if plain is None else Fraction(*plain)
 
 
+def _check(references: References, count: int, live: LiveProgress | None) -> None:
+    """Raises ValueError for references that no session can have."""
+    numbers = list(references.kept)
+    if len(numbers) < count or not all(1 <= number <= MOST_NUMBER for number in numbers):
+        raise ValueError(f"references must have numbers of their own, 1 to {MOST_NUMBER}, not {numbers}")
+    last, keyframe = references.last, references.keyframe
+    if (numbers and (last is None or keyframe is None)) or (live is None and last is not None and keyframe is None):
+        raise ValueError(f"{count} references without a keyframe or a last output")
+    if last is not None and not set(np.unique(last.origins.number).tolist()) <= {0, *numbers}:
+        raise ValueError(f"the last output comes from references that are not among {numbers}")
+
+
+def _last(last: Last) -> dict[str, Any]:
+    return {
+        "index": last.frame.index,
+        "pts": last.frame.pts.as_integer_ratio(),
+        "frame": _array(last.frame.bgr),
+        "painted": _array(last.painted),
+        "grid": last.origins.number.shape,
+        "number": _array(last.origins.number),
+        "offset": _array(last.origins.offset),
+        "hops": _array(last.origins.hops),
+    }
+
+
+def _read_last(plain: Mapping[str, Any], shape: tuple[int, int]) -> Last:
+    grid = tuple(plain["grid"])
+    number, hops = (_read_array(plain[name], "uint8", grid) for name in ("number", "hops"))
+    return Last(
+        Frame(int(plain["index"]), Fraction(*plain["pts"]), _read_array(plain["frame"], "uint8", (*shape, 3))),
+        _read_array(plain["painted"], "uint8", (*shape, 3)),
+        Origins(number, _read_array(plain["offset"], "float32", (*grid, 2)), hops),
+    )
+
+
 def _reference(reference: Reference) -> dict[str, Any]:
     return {
+        "number": reference.number,
         "index": reference.frame.index,
         "pts": reference.frame.pts.as_integer_ratio(),
         "frame": _array(reference.frame.bgr),
         "painted": _array(reference.painted),
-        "hops": _array(reference.hops),
-        "hops_shape": reference.hops.shape,
+        "own": None if reference.own is None else _array(reference.own.view(np.uint8)),
+        "own_shape": None if reference.own is None else reference.own.shape,
+        "replaces": reference.replaces,
+        "found": reference.found,
         "flow": None if reference.flow is None else _array(reference.flow),
         "flow_shape": None if reference.flow is None else reference.flow.shape,
         "memory": reference.memory,
@@ -155,11 +192,14 @@ def _reference(reference: Reference) -> dict[str, Any]:
 
 
 def _read_reference(plain: Mapping[str, Any], shape: tuple[int, int]) -> Reference:
-    flow = plain["flow"]
+    flow, own = plain["flow"], plain["own"]
     return Reference(
+        int(plain["number"]),
         Frame(int(plain["index"]), Fraction(*plain["pts"]), _read_array(plain["frame"], "uint8", (*shape, 3))),
         _read_array(plain["painted"], "uint8", (*shape, 3)),
-        _read_array(plain["hops"], "uint8", tuple(plain["hops_shape"])),
+        None if own is None else _read_array(own, "uint8", tuple(plain["own_shape"])).astype(np.bool_),
+        replaces=bool(plain["replaces"]),
+        found=bool(plain["found"]),
         flow=None if flow is None else _read_array(flow, "float32", tuple(plain["flow_shape"])),
         memory=None if plain["memory"] is None else bytes(plain["memory"]),
     )

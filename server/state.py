@@ -1,43 +1,123 @@
 """What a session remembers from frame to frame. Plain data: session.py changes it, snapshot.py writes it down."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from ..engines.base import Features, Flow, Frame, Hops, Picture
+from ..engines.base import Features, Flow, Frame, Mask, Picture
 from ..engines.colour_lock import Tone
+from ..engines.compose import MOST_NUMBER, Origins
 from ..proto.brief import Brief
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A frame with its paint, from which later frames are warped. Without its control images: it is not painted anew.
+    """A frame with its paint, parts of which later frames show. Without its control images: it is not painted anew.
 
-    flow leads from the last frame into this one, on a coarser grid; None: this is the last frame. memory is what the
-    painter gave with a keyframe, for the next one.
+    number: 1 to 255, by which origins point here. own: where it was painted itself, on the flow's grid; None:
+    everywhere, it is a keyframe. flow leads from the last frame into this one, on a coarser grid; None: it is the last
+    frame. replaces: what is older goes when it has come in. found: it was sought in a frame since it was painted.
+    memory is what the painter gave with a keyframe, for the next one.
     """
 
+    number: int
     frame: Frame
     painted: Picture
-    hops: Hops
+    own: Mask | None = None
     features: Features | None = None
     flow: Flow | None = None
+    replaces: bool = False
+    found: bool = False
     memory: bytes | None = None
     fine: Picture | None = None  # the paint doubled, where it is resampled many times: a cache, as features are
 
     @property
+    def keyframe(self) -> bool:
+        """Whether it was painted in full."""
+        return self.own is None
+
+    @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        flow = 0 if self.flow is None else self.flow.nbytes
-        features = 0 if self.features is None else self.features.nbytes
-        fine = 0 if self.fine is None else self.fine.nbytes
+        held = (self.own, self.flow, self.features, self.fine)
+        others = sum(each.nbytes for each in held if each is not None)
         memory = 0 if self.memory is None else len(self.memory)
-        return self.frame.bgr.nbytes + self.painted.nbytes + self.hops.nbytes + flow + features + fine + memory
+        return self.frame.bgr.nbytes + self.painted.nbytes + others + memory
 
 
-# What a frame may be warped from, by name: `keyframe`; `fading`, the keyframe before it, while the film fades from
-# one to the other; `patch`, a frame with a sizeable repaint; `last`, the last output. Empty at the start and at a cut;
-# in a live session there is then `last` alone, which nothing is warped from.
-References = dict[str, Reference]
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last frame, what was seen of it, and where that came from."""
+
+    frame: Frame
+    painted: Picture
+    origins: Origins
+    features: Features | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        features = 0 if self.features is None else self.features.nbytes
+        return self.frame.bgr.nbytes + self.painted.nbytes + self.origins.nbytes + features
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a frame may be painted from: the last frame's origins, and the references that they point to.
+
+    kept: by number, in the order in which they were painted. Nothing at the start; after a cut a live session has the
+    last frame alone, to be held.
+    """
+
+    last: Last | None = None
+    kept: Mapping[int, Reference] = field(default_factory=dict)
+
+    @property
+    def newest_first(self) -> list[Reference]:
+        """What is kept, in the order from the newest to the oldest."""
+        return list(self.kept.values())[::-1]
+
+    @property
+    def keyframe(self) -> Reference | None:
+        """The newest keyframe."""
+        return next((each for each in self.newest_first if each.keyframe), None)
+
+    @property
+    def coming(self) -> int | None:
+        """The number of the keyframe that comes in over what is older; None: there is none."""
+        keyframe = self.keyframe
+        if keyframe is None or not keyframe.replaces or next(iter(self.kept)) == keyframe.number:
+            return None
+        return keyframe.number
+
+    @property
+    def free_number(self) -> int:
+        """A number for a new reference: the one after the newest, or the next that is free."""
+        newest = max([0, *list(self.kept)[-1:]])
+        return next(n for n in (1 + (newest + i) % MOST_NUMBER for i in range(MOST_NUMBER)) if n not in self.kept)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return (0 if self.last is None else self.last.nbytes) + sum(each.nbytes for each in self.kept.values())
+
+    def plus(self, reference: Reference) -> "References":
+        """These with a reference that was painted just now."""
+        return replace(self, kept={**self.kept, reference.number: reference})
+
+    def of(self, numbers: Iterable[int]) -> "References":
+        """These without the others, and without what pointed there."""
+        wanted = set(numbers)
+        kept = {number: each for number, each in self.kept.items() if number in wanted}
+        last = self.last and replace(self.last, origins=self.last.origins.among(list(kept)))
+        return References(last, kept)
+
+    def come_in(self) -> "References":
+        """These once the newest keyframe has come in: without what it replaces."""
+        if self.coming is None:
+            return self
+        numbers = list(self.kept)
+        return self.of(numbers[numbers.index(self.coming) :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +136,6 @@ class Progress:
     rekey: bool = False  # a new keyframe is due, whatever the film does
     anew: bool = False  # and nothing of the last one is to be in it
     many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
-    repainted: float = 0.0  # share of the canvas repainted since the last patch or keyframe
     repainted_at: Fraction | None = None  # pts of the last frame whose holes were painted, or that was
     next_job: int = 0
     leaving: Leaving | None = None
@@ -72,7 +151,6 @@ class LiveProgress:
     shown_epoch: int = 0  # the last whose changes are all seen
     shown_since: Fraction | None = None  # when the keyframe was first seen; None: it was not yet
     faded: bool = False  # it has come in whole: it stays so, wherever time goes
-    anew: bool = False  # the keyframe was asked for in place of other paint, of which nothing is to stay
     failures: int = 0  # of paintings, without a break
     retry_at: Fraction | None = None  # nothing is asked of the painter before
 

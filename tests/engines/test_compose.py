@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -8,13 +9,26 @@ from numpy.typing import NDArray
 from support.scenes import noise_texture
 from warpaint.engines import workers
 from warpaint.engines.base import Match
-from warpaint.engines.compose import TRUST_RAMP, Composition, Layer, compose, doubled, hops_after, lay_over, seam, trust
+from warpaint.engines.compose import (
+    MOST_HOPS,
+    Composition,
+    Origins,
+    Source,
+    compose,
+    doubled,
+    hops_after,
+    lay_over,
+    seam,
+    trust,
+)
 
 SHAPE = (64, 96)
+COARSE = (SHAPE[0] // 4, SHAPE[1] // 4)
 PAINT = noise_texture((96, 64), 2)
 NO_HOPS = np.zeros(SHAPE, np.uint8)
 # Trusted by half at the threshold, and wholly a tenth above it.
 THRESHOLD = 0.5
+NOTHING = 0.0
 
 
 def match(dx: float = 0.0, confidence: float = 1.0, shape: tuple[int, int] = SHAPE) -> Match:
@@ -23,41 +37,78 @@ def match(dx: float = 0.0, confidence: float = 1.0, shape: tuple[int, int] = SHA
     return Match(flow, np.full(shape, confidence, np.float32))
 
 
-def layer(level: int, trusted: float, hops: int = 1, gain: float = 1.0) -> Layer:
-    """A still layer of one level that is trusted by so much."""
-    paint = np.full((*SHAPE, 3), level, np.uint8)
-    confidence = THRESHOLD - TRUST_RAMP / 2 + trusted * TRUST_RAMP
-    return Layer(paint, np.full(SHAPE, hops, np.uint8), match(confidence=confidence), gain)
+def level(value: int) -> Source:
+    """A painting of one level."""
+    return Source(np.full((*SHAPE, 3), value, np.uint8))
 
 
-def composed(*layers: Layer, max_hops: int = 8, feather: int = 0) -> Composition:
-    return compose(layers, threshold=THRESHOLD, max_hops=max_hops, feather=feather)
+def composed(
+    sources: Mapping[int, Source],
+    found: Mapping[int, Match],
+    *,
+    last: Origins | None = None,
+    to_last: Match | None = None,
+    max_hops: int = 8,
+    **options: Any,
+) -> Composition:
+    """A frame from what was found of these sources. Without `last`, nothing is known of the last frame."""
+    shape = next(iter(found.values())).confidence.shape
+    before = Origins.of(0, shape) if last is None else last
+    near = match(confidence=NOTHING if last is None else 1.0, shape=shape) if to_last is None else to_last
+    known = {"feather": 0, **options}
+    return compose(sources, before, near, found, threshold=THRESHOLD, max_hops=max_hops, **known)
+
+
+def alone(found: Match, source: Source | None = None, **options: Any) -> Composition:
+    """A frame from one keyframe."""
+    return composed({1: Source(PAINT) if source is None else source}, {1: found}, **options)
 
 
 def test_what_has_not_moved_is_copied_to_the_bit_and_is_no_hop() -> None:
-    still = composed(Layer(PAINT, NO_HOPS, match()))
+    still = alone(match())
     np.testing.assert_array_equal(still.paint, PAINT)
     assert not still.hops.any()
 
 
-def test_what_has_moved_is_one_hop_further() -> None:
-    moved = composed(Layer(PAINT, NO_HOPS + 3, match(dx=2.0)))
+def test_what_has_moved_is_one_hop_away() -> None:
+    moved = alone(match(dx=2.0))
     np.testing.assert_array_equal(moved.paint[:, :-2], PAINT[:, 2:])
-    assert (moved.hops[:, :-2] == 4).all()
+    assert (moved.hops[:, :-2] == 1).all()
+    assert (moved.origins.number == 1).all()
 
 
-def test_what_the_reference_does_not_hold_is_worn_out() -> None:
-    moved = composed(Layer(PAINT, NO_HOPS, match(dx=2.0, confidence=0.0)))
-    assert (moved.hops[:, -2:] == 255).all()
+def test_what_the_reference_does_not_hold_is_a_hole() -> None:
+    moved = alone(match(dx=2.0, confidence=0.0))
     assert moved.holes[:, -2:].all()
 
 
-def test_more_hops_than_allowed_are_not_trusted() -> None:
-    hops = NO_HOPS.copy()
-    hops[:, 48:] = 8
-    worn = composed(Layer(PAINT, hops, match(dx=1.0)))
+def test_paint_is_followed_through_the_last_frame_and_resampled_once() -> None:
+    """The reference is found nowhere by itself: where it was seen last is led on, by parts of pixels that add up."""
+    lost = match(confidence=NOTHING)
+    made = alone(match(dx=0.5))
+    for hops in range(2, 5):
+        made = alone(lost, last=made.origins, to_last=match(dx=0.5))
+        np.testing.assert_allclose(made.origins.offset[:, :-4, 0], 0.5 * hops)
+        assert (made.hops[:, :-4] == hops).all()
+    np.testing.assert_array_equal(made.paint[:, :-4], PAINT[:, 2:-2])
+    assert not made.holes[:, :-4].any()
+
+
+def test_paint_that_was_followed_for_too_long_is_a_hole() -> None:
+    origins = Origins.of(1, SHAPE)
+    origins.hops[:, 48:] = 8
+    worn = alone(match(confidence=NOTHING), last=origins, to_last=match(dx=1.0))
     assert not worn.holes[:, :46].any()
     assert worn.holes[:, 48:].all()
+
+
+def test_paint_that_is_found_again_is_where_it_is_found() -> None:
+    """What was followed has strayed by three pixels and seven hops."""
+    strayed = Origins.of(1, SHAPE)
+    strayed.offset[..., 0], strayed.hops[:] = 3.0, 7
+    again = alone(match(dx=1.0), last=strayed)
+    assert (again.origins.offset[:, :-1, 0] == 1.0).all()
+    assert (again.hops[:, :-1] == 1).all()
 
 
 def test_hops_do_not_wrap_round() -> None:
@@ -65,20 +116,18 @@ def test_hops_do_not_wrap_round() -> None:
 
 
 def test_a_match_on_a_coarser_grid_moves_the_paint_as_far() -> None:
-    """Flow on a third of the grid: vectors of one pixel there are three on the canvas."""
-    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
-    moved = composed(Layer(PAINT, np.zeros(coarse, np.uint8), match(dx=1.0, shape=coarse)))
+    """Flow on a quarter of the grid: vectors of one pixel there are four on the canvas."""
+    moved = alone(match(dx=1.0, shape=COARSE))
     np.testing.assert_array_equal(moved.paint[:, :-4], PAINT[:, 4:])
-    assert moved.hops.shape == coarse
+    assert moved.hops.shape == COARSE
     assert moved.holes.shape == SHAPE
     assert (moved.hops[:, :-1] == 1).all()
 
 
 def test_holes_of_a_coarser_grid_lie_where_they_lie_there() -> None:
-    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
-    unsure = match(shape=coarse)
+    unsure = match(shape=COARSE)
     unsure.confidence[4:12, 6:18] = 0
-    holes = composed(Layer(PAINT, np.zeros(coarse, np.uint8), unsure)).holes
+    holes = alone(unsure).holes
     assert holes[20:44, 28:68].all()
     assert not holes[:12].any()
     assert not holes[:, :20].any()
@@ -89,46 +138,90 @@ def test_trust_is_a_ramp_around_the_threshold(confidence: float, expected: float
     assert trust(np.full((1, 1), confidence, np.float32), 0.5)[0, 0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_first_layer_that_is_sure_shows() -> None:
-    both = composed(layer(10, 1.0), layer(200, 1.0, hops=5))
-    assert (both.paint == 10).all()
-    assert (both.hops == 1).all()
-    assert not both.holes.any()
+def test_paint_that_was_seen_is_kept_while_it_can_be_followed() -> None:
+    """Although the newer reference is as sure: a change of source is seen as flicker."""
+    sources, found = {1: level(10), 2: level(200)}, {2: match(), 1: match(confidence=0.45)}
+    kept = composed(sources, found, last=Origins.of(1, SHAPE))
+    assert (kept.paint == 10).all()
+    lost = composed(sources, found, last=Origins.of(1, SHAPE), to_last=match(confidence=NOTHING))
+    assert (lost.paint == 200).all()
 
 
-def test_a_layer_takes_its_share_of_what_is_left_open() -> None:
-    both = composed(layer(0, 0.25), layer(200, 1.0, hops=5))
-    assert np.abs(both.paint.astype(int) - 150).max() <= 1
-    assert (both.hops == 5).all()
+def test_the_newer_of_two_references_is_taken_where_nothing_was_seen() -> None:
+    both = composed({1: level(10), 2: level(200)}, {2: match(), 1: match()})
+    assert (both.paint == 200).all()
 
 
-def test_gain_fades_a_layer() -> None:
-    fading = composed(layer(200, 1.0, gain=0.3), layer(0, 1.0), layer(200, 1.0))
+def test_a_reference_shows_only_where_it_was_painted_itself() -> None:
+    own = np.zeros(SHAPE, np.bool_)
+    own[:, 40:] = True
+    patch = Source(level(200).paint, own)
+    made = composed({1: level(10), 2: patch}, {2: match(dx=2.0), 1: match(confidence=0.55)})
+    assert (made.origins.number == np.where(np.arange(96) >= 38, 2, 1))[:, :-2].all()
+
+
+def test_what_comes_in_fades_in_over_all_else_and_is_known_when_it_has() -> None:
+    sources, found, last = {1: level(0), 2: level(200)}, {2: match(), 1: match()}, Origins.of(1, SHAPE)
+    fading = composed(sources, found, last=last, first=2, fade=0.3)
     assert np.abs(fading.paint.astype(int) - 60).max() <= 1
+    assert (fading.origins.number == 1).all()
+    come = composed(sources, found, last=last, first=2, fade=1.0)
+    assert (come.paint == 200).all()
+    assert (come.origins.number == 2).all()
 
 
-def test_what_nothing_explains_shows_the_last_layer_and_is_a_hole() -> None:
-    nothing = composed(layer(10, 0.0), layer(200, 0.0))
-    assert (nothing.paint == 200).all()
+def test_what_comes_in_leaves_what_it_does_not_explain() -> None:
+    unsure = match()
+    unsure.confidence[:, :40] = 0
+    come = composed({1: level(0), 2: level(200)}, {2: unsure, 1: match()}, last=Origins.of(1, SHAPE), first=2, fade=1.0)
+    assert (come.origins.number == np.where(np.arange(96) >= 40, 2, 1)).all()
+    assert not come.holes.any()
+
+
+def test_what_nothing_explains_is_a_hole_that_shows_something_all_the_same() -> None:
+    nothing = composed({1: level(10), 2: level(200)}, {2: match(confidence=0), 1: match(confidence=0)})
+    assert set(np.unique(nothing.paint)) <= {10, 200}
     assert nothing.holes.all()
 
 
-def with_gap(size: int, hops: int = 1) -> Layer:
-    """A sure layer with a square in its middle that is unsure, and has been resampled so often."""
-    made = layer(100, 1.0)
+def test_seams_are_soft_and_everything_else_is_crisp() -> None:
+    split = Origins.of(1, SHAPE).painted(np.arange(96)[None, :].repeat(64, 0) >= 48, 2)
+    found = {2: match(confidence=NOTHING), 1: match(confidence=NOTHING)}
+    made = composed({1: level(0), 2: level(200)}, found, last=split).paint[..., 0]
+    assert (made[:, :47] == 0).all()
+    assert (made[:, 49:] == 200).all()
+    assert 0 < made[0, 47] < made[0, 48] < 200
+
+
+def test_references_that_are_gone_leave_nothing_behind() -> None:
+    split = Origins.of(1, SHAPE).painted(np.arange(96)[None, :].repeat(64, 0) >= 48, 2)
+    left = split.among([1])
+    assert (left.number[:, :48] == 1).all()
+    assert not left.number[:, 48:].any()
+    assert (left.hops[:, 48:] == MOST_HOPS).all()
+    assert left.shares()[1] == 0.5
+
+
+def with_gap(size: int, hops: int = 0) -> Composition:
+    """A frame that is sure but for a square in its middle, whose paint was followed so often. It all moves a little."""
     gap = np.s_[20 : 20 + size, 40 : 40 + size]
-    made.match.confidence[gap], made.hops[gap] = 0, hops
-    made.match.flow[gap] = 1e-3  # so that it moves, which is a hop
-    return made
+    last = Origins.of(1, SHAPE)
+    last.hops[gap] = hops
+    to_last, unsure = match(dx=1e-3), match(dx=1e-3)
+    to_last.confidence[gap] = unsure.confidence[gap] = 0
+    return alone(unsure, last=last, to_last=to_last)
 
 
 def test_slivers_are_no_holes_until_they_are_worn() -> None:
-    assert not composed(with_gap(4)).holes.any()
-    assert composed(with_gap(4, hops=8)).holes.sum() == 16
+    assert not with_gap(4).holes.any()
+    assert with_gap(20).holes.any()
+    assert with_gap(4, hops=8).holes.sum() == 16
 
 
 def test_holes_grow_by_the_feather() -> None:
-    plain, grown = (composed(with_gap(20), feather=feather).holes for feather in (0, 3))
+    unsure = match()
+    unsure.confidence[20:40, 40:60] = 0
+    plain, grown = (alone(unsure, feather=feather).holes for feather in (0, 3))
     assert grown.sum() > plain.sum()
     far = cv2.distanceTransform((~plain).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     assert far[grown].max() <= 3.5
@@ -153,10 +246,10 @@ def test_laying_over_leaves_the_rest_to_the_bit() -> None:
     np.testing.assert_allclose(mixed[weight > 0], expected, atol=1)
 
 
-def shifted(dx: float, *, fine: bool) -> NDArray[np.uint8]:
-    """The picture resampled by so many pixels, from itself or from itself doubled."""
-    made = Layer(PAINT, NO_HOPS, match(dx=dx), fine=doubled(PAINT) if fine else None)
-    return composed(made).paint
+def shifted(dx: float, *, exact: bool | None) -> NDArray[np.uint8]:
+    """The picture resampled by so many pixels, from itself (None) or from itself doubled."""
+    fine = None if exact is None else doubled(PAINT, exact=exact)
+    return alone(match(dx=dx), Source(PAINT, fine=fine, exact=bool(exact))).paint
 
 
 def truly_shifted(dx: float) -> NDArray[np.float64]:
@@ -165,58 +258,84 @@ def truly_shifted(dx: float) -> NDArray[np.float64]:
     return np.fft.ifft(np.fft.fft(PAINT.astype(float), axis=1) * turns[None, :, None], axis=1).real
 
 
+def off(picture: NDArray[Any], dx: float) -> float:
+    """The mean error of a picture that is shifted, levels."""
+    return float(np.abs(picture - truly_shifted(dx))[:, 12:-12].mean())
+
+
 @pytest.mark.parametrize("dx", [0.25, 0.5, 1.7])
 def test_paint_that_is_doubled_is_resampled_better_than_it_is_bilinearly(dx: float) -> None:
     """And keeps the detail that bilinear resampling loses: sharper by as much as it is."""
-
-    def off(picture: NDArray[Any]) -> float:
-        return float(np.abs(picture - truly_shifted(dx))[:, 12:-12].mean())
 
     def detail(picture: NDArray[Any]) -> float:
         return float(np.diff(picture.astype(float), axis=1)[:, 12:-12].std())
 
     whole, part = int(dx), dx % 1
     bilinear = (1 - part) * np.roll(PAINT, -whole, 1) + part * np.roll(PAINT, -whole - 1, 1)
-    assert off(shifted(dx, fine=True)) < off(bilinear)
+    assert off(shifted(dx, exact=False), dx) < off(bilinear, dx)
     assert detail(bilinear) < 0.97 * detail(truly_shifted(dx))
-    assert detail(shifted(dx, fine=True)) == pytest.approx(detail(truly_shifted(dx)), rel=0.06)
+    for exact in (False, True):
+        assert detail(shifted(dx, exact=exact)) == pytest.approx(detail(truly_shifted(dx)), rel=0.06)
 
 
-def test_doubled_paint_that_has_not_moved_is_the_same_to_the_bit() -> None:
-    np.testing.assert_array_equal(shifted(0.0, fine=True), PAINT)
-    np.testing.assert_array_equal(shifted(3.0, fine=True)[:, :-3], PAINT[:, 3:])
+@pytest.mark.parametrize("dx", [0.25, 0.5, 1.7])
+def test_paint_that_is_doubled_exactly_is_resampled_better_than_it_is_bicubically(dx: float) -> None:
+    assert off(shifted(dx, exact=True), dx) < 0.9 * off(shifted(dx, exact=None), dx)
 
 
-def test_without_paint_in_holes_there_is_paint_everywhere_else() -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_doubled_paint_that_has_not_moved_is_the_same_to_the_bit(exact: bool) -> None:
+    np.testing.assert_array_equal(shifted(0.0, exact=exact), PAINT)
+    np.testing.assert_array_equal(shifted(3.0, exact=exact)[:, :-3], PAINT[:, 3:])
+
+
+@pytest.mark.parametrize("shape", [SHAPE, COARSE])
+def test_without_paint_in_holes_there_is_paint_everywhere_else(shape: tuple[int, int]) -> None:
     """On a coarser grid: a hole may end within a pixel of it."""
-    coarse = (SHAPE[0] // 4, SHAPE[1] // 4)
     rng = np.random.default_rng(1)
-    white = np.full((*SHAPE, 3), 255, np.uint8)
     for _ in range(20):
-        layers = []
-        for _ in range(3):
-            unsure = match(shape=coarse)
-            unsure.confidence[:] = cv2.resize(rng.random((5, 7), np.float32), coarse[::-1])
-            layers.append(Layer(white, np.zeros(coarse, np.uint8), unsure))
-        made = compose(layers, threshold=0.7, max_hops=8, feather=3, under_holes=False)
+        found = {}
+        for number in (3, 2, 1):
+            found[number] = match(shape=shape)
+            found[number].confidence[:] = cv2.resize(rng.random((5, 7), np.float32), shape[::-1])
+        white = {number: level(255) for number in found}
+        made = compose(
+            white,
+            Origins.of(0, shape),
+            match(confidence=NOTHING, shape=shape),
+            found,
+            threshold=0.7,
+            max_hops=8,
+            feather=3,
+            under_holes=False,
+        )
         assert 0 < made.holes.mean() < 1
         assert made.paint[~made.holes].min() >= 250
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int) -> None:
-    def made() -> Composition:
-        layers = [
-            Layer(np.roll(PAINT, shift, 1), NO_HOPS + 1, match(dx=shift / 3, confidence=confidence))
-            for shift, confidence in ((0, 0.5), (5, 0.48), (9, 0.45))
-        ]
-        return composed(*layers, feather=2)
+def test_a_frame_that_is_all_hole_has_no_paint_if_none_is_wanted() -> None:
+    nothing = alone(match(confidence=NOTHING), under_holes=False)
+    assert nothing.holes.all()
 
-    alone = made()
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("shape", [SHAPE, COARSE])
+def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    sources, found = {}, {}
+    for number in (1, 2, 3):
+        sources[number] = Source(np.roll(PAINT, 5 * number, 1))
+        found[number] = match(dx=number / 3, shape=shape)
+        found[number].confidence[:] = cv2.resize(rng.random((5, 7), np.float32), shape[::-1])
+
+    def made() -> Composition:
+        return composed(sources, found, feather=2)
+
+    by_one = made()
     workers.use(threads)
     try:
         together = made()
     finally:
         workers.use(1)
-    np.testing.assert_array_equal(alone.paint, together.paint)
-    np.testing.assert_array_equal(alone.holes, together.holes)
+    np.testing.assert_array_equal(by_one.paint, together.paint)
+    np.testing.assert_array_equal(by_one.holes, together.holes)

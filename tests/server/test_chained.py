@@ -22,7 +22,12 @@ from warpaint.server.session import Session
 SIZE = (192, 128)
 PACINGS = pytest.mark.parametrize("kind", [Session, LiveSession])
 # A keyframe every fifth frame.
-EVERY_FIFTH: dict[str, Any] = {"keyframe_threshold": 0.0, "keyframe_gap_min_s": 5 / RATE, "fade_s": 0.0}
+EVERY_FIFTH: dict[str, Any] = {
+    "keyframe_threshold": 0.0,
+    "keyframe_gap_min_s": 5 / RATE,
+    "fade_s": 0.0,
+    "repaint_gap_s": 0.0,
+}
 
 
 @dataclass

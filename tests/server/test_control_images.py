@@ -219,11 +219,14 @@ def test_images_are_cropped_as_the_holes_are(moving: list[Frame], painted: Calla
 @each_session
 def test_no_image_is_kept_or_written_down(moving: list[Frame], painted: Callable[..., Any]) -> None:
     session = painted(moving, Grain())
-    assert all(not reference.frame.controls for reference in session.state().references.values())
+    references = session.state().references
+    assert all(not each.frame.controls for each in (*references.kept.values(), references.last))
     alone = painted([frame.alone for frame in moving], Grain())
     assert session.nbytes == alone.nbytes
     assert session.snapshot() == alone.snapshot()
-    assert snapshot.load(session.snapshot()).references["last"].frame.controls == {}
+    last = snapshot.load(session.snapshot()).references.last
+    assert last is not None
+    assert last.frame.controls == {}
 
 
 # Out of it

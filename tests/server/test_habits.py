@@ -21,7 +21,12 @@ from warpaint.server.recording import Record, RecordError, replay
 from warpaint.server.session import Session
 
 SIZE = (192, 128)
-NEVER_REKEY: dict[str, Any] = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "hole_limit": 1.0}
+NEVER_REKEY: dict[str, Any] = {
+    "keyframe_threshold": 255.0,
+    "keyframe_gap_max_s": 1000.0,
+    "hole_limit": 1.0,
+    "repaint_gap_s": 0.0,
+}
 BRIEF = Brief(look="grain", **NEVER_REKEY)
 SIDED = Habits(crop_sides=(32, 64, 96), crop_context=4, least_hole=400)
 FILLS_ALL = Habits(least_hole=10**6)

@@ -20,7 +20,12 @@ from warpaint.server.session import Session
 from warpaint.server.snapshot import SnapshotError
 
 SIZE = (192, 128)
-NEVER_REKEY: dict[str, Any] = {"keyframe_threshold": 255.0, "keyframe_gap_max_s": 1000.0, "hole_limit": 1.0}
+NEVER_REKEY: dict[str, Any] = {
+    "keyframe_threshold": 255.0,
+    "keyframe_gap_max_s": 1000.0,
+    "hole_limit": 1.0,
+    "repaint_gap_s": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,7 @@ def test_pixels_from_the_keyframe_have_one_hop_however_long_ago_it_was(moving: l
     assert last.match is not None
     sure = last.match.confidence > 0.9
     assert sure.mean() > 0.2
-    assert (last.hops[sure] <= 1).all()
+    assert (last.hops[sure] <= 1).mean() > 0.95  # others were hidden in between, and keep what was painted then
 
 
 def test_the_cost_of_repainting_follows_the_holes(moving: list[Frame]) -> None:
@@ -195,7 +200,7 @@ def test_a_change_of_what_is_painted_shows_in_the_next_frame(moving: list[Frame]
 
 
 def test_a_change_of_how_it_moves_paints_nothing_anew(moving: list[Frame]) -> None:
-    session = Session(Brief(look="grain"), SIZE)
+    session = Session(Brief(look="grain", repaint_gap_s=0.0), SIZE)
     flow, painter = Dis(), Grain()
     drive(session, moving[0], flow, painter)
     epoch = session.update(session.brief.changed({"max_hops": 3}))
@@ -290,6 +295,6 @@ def test_bytes_that_are_no_snapshot_are_refused_and_change_nothing(moving: list[
 
 def test_a_snapshot_of_another_version_is_refused_by_name(moving: list[Frame]) -> None:
     session = Session(Brief(look="grain"), SIZE)
-    data = session.snapshot().replace(b"\xa7version\x03", b"\xa7version\x09")
+    data = session.snapshot().replace(b"\xa7version\x04", b"\xa7version\x09")
     with pytest.raises(SnapshotError, match="version 9"):
         session.restore(data)
