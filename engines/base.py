@@ -34,18 +34,20 @@ NO_CONTROLS: Controls = MappingProxyType({})
 class Frame:
     """One raw frame at the working size. index counts the source's frames; pts is in seconds.
 
-    controls: the images that came with it for ControlNets, each of the shape of `bgr`.
+    controls: the images that came with it for ControlNets, or as its `still`, each of the shape of `bgr`. keyframe: the
+    client wants it painted in full.
     """
 
     index: int
     pts: Fraction
     bgr: Picture
     controls: Controls = field(default_factory=lambda: NO_CONTROLS)
+    keyframe: bool = False
 
     @property
     def alone(self) -> "Frame":
-        """The frame without its control images."""
-        return replace(self, controls=NO_CONTROLS) if self.controls else self
+        """The frame without its control images and its mark: as it is remembered."""
+        return replace(self, controls=NO_CONTROLS, keyframe=False) if self.controls or self.keyframe else self
 
 
 class Features(Protocol):
@@ -166,13 +168,15 @@ class Habits:
     one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
     pixels. least_hole: holes that no square of so many pixels fits into are filled
     cheaply. batches: jobs of several sessions may come in one
-    call, and what one of them takes is then shared by all.
+    call, and what one of them takes is then shared by all. lasting_memory: what it gave as memory with the last keyframe
+    is wanted with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too.
     """
 
     crop_sides: tuple[int, ...] = ()
     crop_context: int = 8
     least_hole: int = 0
     batches: bool = False
+    lasting_memory: bool = False
 
     def __post_init__(self) -> None:
         sides = tuple(self.crop_sides)  # a list, where they come from another process

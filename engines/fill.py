@@ -1,4 +1,7 @@
-"""Holes filled cheaply: what is seen there, in the colours of the paint around it, until a painter comes to them."""
+"""Holes filled cheaply: what is seen there, in the colours of the paint around it, until a painter comes to them.
+
+And the colours themselves: how those of a painting come from those of its raw picture.
+"""
 
 import cv2
 import numpy as np
@@ -6,6 +9,9 @@ from numpy.typing import NDArray
 
 from .base import Mask, Picture
 from .grid import spread
+
+# An affine map of colours: [3, 4] float32, B, G, R and one of the raw picture, 0..255, to B, G, R of the paint.
+Colours = NDArray[np.float32]
 
 # The tone is found on a grid so many times coarser: it is smooth, and its cost is then next to nothing.
 TONE_SCALE = 8
@@ -43,7 +49,20 @@ def fill(paint: Picture, raw: Picture, holes: Mask) -> None:
     paint[window] = cv2.copyTo(toned, inside.view(np.uint8), np.ascontiguousarray(paint[window]))
 
 
-def _colours(raw: NDArray[np.float32], paint: NDArray[np.float32]) -> NDArray[np.float32]:
+def colours_of(raw: Picture, paint: Picture) -> Colours:
+    """How the colours of a painting [H, W, 3] come from those of its raw picture, over cells of TONE_SCALE pixels."""
+    h, w = raw.shape[:2]
+    size = max(1, w // TONE_SCALE), max(1, h // TONE_SCALE)
+    small = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (raw, paint))
+    return _colours(*(each.reshape(-1, 3).astype(np.float32) for each in small))
+
+
+def coloured(raw: Picture, colours: Colours) -> Picture:
+    """The picture [H, W, 3] in these colours."""
+    return np.asarray(cv2.transform(raw, colours), np.uint8)
+
+
+def _colours(raw: NDArray[np.float32], paint: NDArray[np.float32]) -> Colours:
     """The affine map [3, 4] that takes raw colours [n, 3] to the paint's: least squares, drawn to changing nothing."""
     known = np.column_stack([raw, np.full(len(raw), 255, np.float32)]).astype(np.float64)
     normal = known.T @ known + np.eye(4) * LEAVE_ALONE

@@ -29,6 +29,12 @@ def _identity(_settings: EngineSettings) -> Painter:
     return Identity()
 
 
+def _stills(_settings: EngineSettings) -> Painter:
+    from .painters.stills import Stills
+
+    return Stills()
+
+
 def _diffusion(settings: EngineSettings) -> Painter:
     try:
         from .painters.diffusion.weights.files import inspected
@@ -73,6 +79,7 @@ PAINTERS: dict[str, Callable[[EngineSettings], Painter]] = {
     "diffusion": _diffusion,
     "filters": _filters,
     "identity": _identity,
+    "stills": _stills,
 }
 FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis, "pdcnet": _pdcnet}
 
@@ -80,9 +87,9 @@ FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis, "pdcnet
 BriefRule = Callable[[Brief], str]
 BRIEF_RULES: dict[str, Callable[[EngineSettings], BriefRule]] = {"diffusion": _diffusion_rules}
 
-# Painters that do nothing but hand on what they are given: carrying pictures to another process and back would be all
+# Painters that do little but hand on what they are given: carrying pictures to another process and back would be most of
 # the work that there is. Named here, not by the painter: whoever takes long must not be able to say that it does not.
-LIGHT_PAINTERS = frozenset({"identity"})
+LIGHT_PAINTERS = frozenset({"identity", "stills"})
 
 
 def load_painter(name: str, settings: EngineSettings = DEFAULTS) -> Painter:

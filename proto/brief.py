@@ -135,6 +135,11 @@ class Brief(BaseModel):
         (), max_length=MAX_BLOCKED_TAGS, strict=False, description="Tags that never join the prompt."
     )
 
+    keyframes: Literal["auto", "marked"] = Field(
+        "auto",
+        description="Which frames are painted in full. auto: those that the film asks for, and those that are marked; "
+        "marked: these alone, and where nothing is painted yet, the first frame and the first after a cut.",
+    )
     keyframe_threshold: float = Field(
         80.0,
         ge=0.0,

@@ -49,6 +49,7 @@ class Code(StrEnum):
     PAINTER_TIMEOUT = "painter_timeout"  # the painter took longer than the daemon allows
     RESOURCE_EXHAUSTED = "resource_exhausted"  # the painter's device has not enough memory for this
     PROMPT_CUT = "prompt_cut"  # in a notice: the prompt is longer than the model reads; the rest was left out
+    NO_STILL = "no_still"  # in a notice: a keyframe came without its still, and was made of the raw frame
     FLOW_FAILED = "flow_failed"  # the flow engine raised, or gave a wrong result
     ENCODER_FAILED = "encoder_failed"  # the result could not be encoded
     CANCELLED = "cancelled"  # the session ended before the frame was painted
@@ -82,6 +83,7 @@ RETRY: dict[Code, Retry] = {
     Code.PAINTER_TIMEOUT: Retry.LATER,
     Code.RESOURCE_EXHAUSTED: Retry.CHANGED,
     Code.PROMPT_CUT: Retry.CHANGED,
+    Code.NO_STILL: Retry.CHANGED,
     Code.FLOW_FAILED: Retry.LATER,
     Code.ENCODER_FAILED: Retry.LATER,
     Code.CANCELLED: Retry.LATER,

@@ -181,6 +181,7 @@ class FrameIn(InSession):
     index: Count  # grows from frame to frame
     pts: Number
     controls: Annotated[tuple[Name, ...], Len(0, MAX_CONTROLS)] = ()  # kinds of the control images, in order
+    keyframe: bool = False  # it is to be painted in full
 
     @model_validator(mode="after")
     def _controls_once(self) -> "FrameIn":

@@ -58,9 +58,9 @@ class _DaemonSettings(BaseSettings):
         "no keys yet. An ipc path is this user's alone.",
     )
     painters: tuple[str, ...] = Field(
-        ("filters", "identity"),
+        ("filters", "identity", "stills"),
         min_length=1,
-        description="Painters to hold: filters, diffusion, identity, the name of another package's entry point, or "
+        description="Painters to hold: filters, stills, diffusion, identity, the name of another package's entry point, or "
         "module:Class. The first is the default.",
     )
     flows: tuple[str, ...] = Field(

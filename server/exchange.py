@@ -123,6 +123,7 @@ def _laid_job(tray: Tray, job: PaintJob) -> dict[str, Any]:
         "epoch": job.epoch,
         "index": job.frame.index,
         "pts": str(job.frame.pts),  # MessagePack's integers end at 64 bits
+        "marked": job.frame.keyframe,
         "brief": job.brief.model_dump(),
         "seed": job.seed,
         "origin": job.origin,
@@ -146,7 +147,13 @@ def _taken_job(tray: Tray, plain: dict[str, Any]) -> PaintJob:
     return PaintJob(
         id=plain["id"],
         epoch=plain["epoch"],
-        frame=Frame(plain["index"], Fraction(plain["pts"]), _taken_array(tray, plain["bgr"], np.uint8), controls),
+        frame=Frame(
+            plain["index"],
+            Fraction(plain["pts"]),
+            _taken_array(tray, plain["bgr"], np.uint8),
+            controls,
+            plain["marked"],
+        ),
         brief=Brief.model_validate(plain["brief"]),
         seed=plain["seed"],
         origin=tuple(plain["origin"]),

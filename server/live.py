@@ -191,7 +191,7 @@ class LiveSession:
             return False
         now = replace(now, live=replace(now.live, failures=0, retry_at=None))
         if kind == "keyframe":
-            self._now = _with_keyframe(now, painting, done[0], pictures[0], self.brief)
+            self._now = _with_keyframe(now, painting, done[0], pictures[0], self.brief, self._habits)
         else:
             self._now = _with_patch(now, painting, pictures, self.flow_size[::-1], self.brief)
         return True
@@ -367,16 +367,19 @@ def _failed(now: _Rolling, kind: Kind, *, anew: bool, cancelled: bool) -> _Rolli
     return replace(now, progress=progress, live=replace(now.live, failures=failures, retry_at=retry_at))
 
 
-def _with_keyframe(now: _Rolling, painting: InFlight, done: PaintDone, picture: Picture, brief: Brief) -> _Rolling:
+def _with_keyframe(
+    now: _Rolling, painting: InFlight, done: PaintDone, picture: Picture, brief: Brief, habits: Habits
+) -> _Rolling:
     """The keyframe in its place. One of another epoch, or of other words, comes in over all that there is."""
     under, references, job = painting.under, now.references, painting.ask.jobs[0]
     picture, progress = rolling.locked(picture, under.frame, now.progress, references.keyframe, brief)
     first = now.live.keyframe_epoch < now.live.asked_epoch or references.keyframe is None
-    replaces = first or painting.anew or rolling.replaces(references, progress, brief)
+    replaces = first or painting.anew or rolling.replaces(under.frame, references, progress, brief)
     fresh = replace(under, number=references.free_number, painted=picture, memory=done.memory, replaces=replaces)
     references = references.plus(fresh)
     live = replace(now.live, keyframe_epoch=job.epoch, shown_since=None, faded=not replaces)
-    progress = replace(progress, many_holes_since=None, leaving=None if job.earlier is None else progress.leaving)
+    leaving, kept = None if job.earlier is None else progress.leaving, rolling.lasting(done.memory, habits)
+    progress = replace(progress, many_holes_since=None, leaving=leaving, memory=kept)
     return replace(now, references=references, progress=progress, live=live, in_flight={})
 
 

@@ -79,9 +79,10 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_frame(frame: Frame) -> dict[str, Any]:
-    """Without a key `controls` if there are none, as older records have none."""
+    """Without the keys `controls` and `keyframe` where they say nothing, as older records have none."""
     controls = {"controls": {kind: _picture(image) for kind, image in frame.controls.items()}} if frame.controls else {}
-    return {"index": frame.index, "pts": frame.pts.as_integer_ratio(), "bgr": _picture(frame.bgr), **controls}
+    mark = {"keyframe": True} if frame.keyframe else {}
+    return {"index": frame.index, "pts": frame.pts.as_integer_ratio(), "bgr": _picture(frame.bgr), **controls, **mark}
 
 
 def _plain_done(done: PaintDone) -> dict[str, Any]:
@@ -135,7 +136,8 @@ def _answer(ask: Ask, flow: FlowEngine) -> Any:
 
 def _read_frame(plain: Any) -> Frame:
     controls = {kind: _read_picture(image) for kind, image in plain.get("controls", {}).items()}
-    return Frame(plain["index"], Fraction(*plain["pts"]), _read_picture(plain["bgr"]), controls)
+    mark = bool(plain.get("keyframe", False))
+    return Frame(plain["index"], Fraction(*plain["pts"]), _read_picture(plain["bgr"]), controls, mark)
 
 
 def _read_done(plain: Any) -> PaintDone:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engines.base import Features, Flow, Frame, Mask, Match, MatchRequest, PaintJob, Picture, Wording
+from ..engines.base import Features, Flow, Frame, Habits, Mask, Match, MatchRequest, PaintJob, Picture, Wording
 from ..engines.colour_lock import followed, tone
 from ..engines.colour_lock import locked as colour_locked
 from ..engines.compose import Composition, Source, compose, doubled, lay_over, seam
@@ -133,8 +133,9 @@ def wording_of(keyframe: Reference | None, progress: Progress, brief: Brief) -> 
 
 def keyframe_due(frame: Frame, now: Glance, seen: Seen, progress: Progress, brief: Brief) -> bool:
     """Whether one was asked for, or the picture has left the last one, not sooner than the shortest gap."""
-    if progress.rekey:
-        return True
+    asked = progress.rekey or frame.keyframe
+    if asked or brief.keyframes == "marked":
+        return asked
     gap_s = float(frame.pts - seen.keyframe_pts)
     if gap_s < -brief.keyframe_gap_min_s:  # time has begun anew
         return True
@@ -301,12 +302,12 @@ def remembered(references: References, last: Last, *, faded: bool) -> References
     return thinned(references.come_in() if faded else references)
 
 
-def replaces(references: References, progress: Progress, brief: Brief) -> bool:
+def replaces(frame: Frame, references: References, progress: Progress, brief: Brief) -> bool:
     """Whether a new keyframe is to take the place of all older paint, and not only of what is weak.
 
     One that comes while another still does takes its place in that.
     """
-    asked_for = progress.anew or progress.leaving is not None
+    asked_for = progress.anew or progress.leaving is not None or frame.keyframe or brief.keyframes == "marked"
     return brief.keyframe_entry == "fade" or asked_for or references.coming is not None
 
 
@@ -374,9 +375,14 @@ def keyframe_job(
         origin=(0, 0),
         size=(w, h),
         canvas=start,
-        memory=before.memory if before else None,
+        memory=before.memory if before else progress.memory,
         earlier=wording(progress, frame.pts, brief),
     )
+
+
+def lasting(memory: bytes | None, habits: Habits) -> bytes | None:
+    """What of a keyframe's memory outlives the references: all or nothing, as the painter wants it."""
+    return memory if habits.lasting_memory else None
 
 
 def locked(

@@ -113,7 +113,7 @@ class Session:
                 frame.alone,
                 painted,
                 features=features,
-                replaces=rolling.replaces(references, progress, brief),
+                replaces=rolling.replaces(frame, references, progress, brief),
                 memory=memory,
             )
             references = references.plus(fresh)
@@ -123,7 +123,8 @@ class Session:
             else:
                 matches = replace(matches, found={fresh.number: Match.identity(shape), **matches.found})
                 composition = _composed(frame, references, matches, brief)
-            progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts)
+            kept = rolling.lasting(memory, self._habits)
+            progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts, memory=kept)
 
         # Fill: holes that are not worth the painter's while, or all if others were painted just now.
         holes = composition.holes
@@ -185,8 +186,8 @@ class Session:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
         progress = rolling.left_since(self._progress, frame.pts)
         job = rolling.keyframe_job(frame, self.epoch, self.brief, progress, References())
-        [(painted, _)] = yield from _painted([job])
-        self._progress = _after_keyframe(progress, job)
+        [(painted, memory)] = yield from _painted([job])
+        self._progress = replace(_after_keyframe(progress, job), memory=rolling.lasting(memory, self._habits))
         whole, pixels = Composition.of(painted, 1, painted.shape[:2]), painted.shape[0] * painted.shape[1]
         last = Last(frame.alone, painted, whole.origins)
         return [_output(last, self.epoch, whole.holes, whole.holes, None, keyframe=True, painted_pixels=pixels)]

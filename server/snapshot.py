@@ -88,6 +88,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "next_job": progress.next_job,
         "leaving": None if progress.leaving is None else _leaving(progress.leaving),
         "tone": None if progress.tone is None else progress.tone.as_plain(),
+        "memory": progress.memory,
     }
 
 
@@ -100,6 +101,7 @@ def _read_progress(plain: Mapping[str, Any]) -> Progress:
         int(plain["next_job"]),
         None if plain["leaving"] is None else _read_leaving(plain["leaving"]),
         None if plain["tone"] is None else Tone.from_plain(plain["tone"]),
+        None if plain.get("memory") is None else bytes(plain["memory"]),  # older ones have none
     )
 
 

@@ -140,6 +140,7 @@ class Progress:
     next_job: int = 0
     leaving: Leaving | None = None
     tone: Tone | None = None  # how the colours of keyframes are to differ from the raw ones; None: no keyframe said yet
+    memory: bytes | None = None  # what the painter gave with the last keyframe, if it is to outlive the references
 
 
 @dataclass(frozen=True, slots=True)

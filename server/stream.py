@@ -366,7 +366,7 @@ class Stream:
         pts = arrival.message.pts * Fraction(*self.opening.source.time_base)
         try:
             with stages.stage("canvas"):
-                frame = self._held(Frame(index, pts, self.canvas.put(picture), self._controls(arrival)))
+                frame = self._held(self._framed(index, pts, picture, arrival))
         except RefusedError as error:
             self._fail(index, error.code, str(error))
             return
@@ -380,6 +380,10 @@ class Stream:
         self.last_done = index
         for output in outputs:
             self._deliver(output, stages, frame.bgr)
+
+    def _framed(self, index: int, pts: Fraction, picture: Picture, arrival: Arrival) -> Frame:
+        """The frame as it came, on the canvas. Raises RefusedError: BAD_PAYLOAD."""
+        return Frame(index, pts, self.canvas.put(picture), self._controls(arrival), arrival.message.keyframe)
 
     def _controls(self, arrival: Arrival) -> Controls:
         """The control images of a frame, on the canvas. Raises RefusedError: BAD_PAYLOAD."""

@@ -236,7 +236,8 @@ static struct bytes server_again(const msgpack_object *header, const char *type)
 
         for (at = 0; at < kinds.size; at++)
             controls[at].kind = kept(&kinds.ptr[at]);
-        return pack_frame(session, integer_at(header, "index", 0), integer_at(header, "pts", 0), controls, kinds.size);
+        return pack_frame(session, integer_at(header, "index", 0), integer_at(header, "pts", 0), controls, kinds.size,
+                          find(header, "keyframe") != NULL && find(header, "keyframe")->via.boolean);
     }
     if (strcmp(type, "update") == 0) {
         size_t count;

@@ -101,6 +101,7 @@ static const char *const REASONS[] = {"none",
                                       "painter_timeout",
                                       "resource_exhausted",
                                       "prompt_cut",
+                                      "no_still",
                                       "flow_failed",
                                       "encoder_failed",
                                       "cancelled",
@@ -125,6 +126,7 @@ static const char *const ENGINE_KINDS[] = {"painter", "flow", NULL};
 static const char *const SCHEDULERS[] = {"ddim", "dpm++", "euler", "euler_a", "lcm", "tcd", "unipc", NULL};
 static const char *const VAES[] = {"full", "tiny", NULL};
 static const char *const KEYFRAME_STARTS[] = {"raw", "warped", NULL};
+static const char *const KEYFRAMES[] = {"auto", "marked", NULL};
 static const char *const UNPAINTED[] = {"raw", "held", NULL};
 
 const char *wp_reason_name(wp_reason reason)
@@ -520,6 +522,7 @@ static const struct field BRIEF_FIELDS[] = {NAME("look", OR_NIL),
                                             NUM("tag_threshold", 0, 0, 1),
                                             STR("tag_prefix", 0, 0, MAX_TEXT),
                                             NAMES("tag_block", 0, 0, MAX_BLOCKED_TAGS),
+                                            ONE_OF("keyframes", 0, KEYFRAMES),
                                             NUM("keyframe_threshold", 0, 0, 255),
                                             NUM("keyframe_gap_min_s", 0, 0, 3600),
                                             NUM("keyframe_gap_max_s", EXCLUSIVE, 0, 3600),
@@ -552,7 +555,7 @@ static const struct field RESUME_FIELDS[] = {SESSION, NAME("token", REQUIRED), C
 static const struct field ACK_FIELDS[] = {SESSION, COUNT("seq", REQUIRED), END};
 static const struct field FRAME_FIELDS[] = {SESSION, COUNT("index", REQUIRED),
                                             INT("pts", REQUIRED, -MAX_INTEGER, MAX_INTEGER),
-                                            NAMES("controls", 0, 0, MAX_CONTROLS), END};
+                                            NAMES("controls", 0, 0, MAX_CONTROLS), BOOL("keyframe", 0), END};
 static const struct field UPDATE_FIELDS[] = {
     SESSION, REQUEST, {"changes", CHANGES, REQUIRED, 0, 0, 0, MAX_CHANGES, NULL, NULL}, END};
 static const struct field REQUEST_FIELDS[] = {SESSION, REQUEST, END};
@@ -1464,7 +1467,8 @@ static struct bytes pack_ack(int64_t session, int64_t seq)
     return end(&map);
 }
 
-static struct bytes pack_frame(int64_t session, int64_t index, int64_t pts, const wp_control *controls, size_t count)
+static struct bytes pack_frame(int64_t session, int64_t index, int64_t pts, const wp_control *controls, size_t count,
+                               bool keyframe)
 {
     struct map map;
     size_t at;
@@ -1477,6 +1481,10 @@ static struct bytes pack_frame(int64_t session, int64_t index, int64_t pts, cons
         msgpack_pack_array(&map.packer, count);
         for (at = 0; at < count; at++)
             put_text(&map, controls[at].kind);
+    }
+    if (keyframe) {
+        key(&map, "keyframe");
+        msgpack_pack_true(&map.packer);
     }
     return end(&map);
 }
@@ -3113,8 +3121,8 @@ static wp_code check_payloads(wp_session *session, const void *payload, size_t b
     return WP_OK;
 }
 
-wp_code wp_push_controls(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
-                         size_t control_count, int64_t pts, int timeout_ms, int64_t *index)
+static wp_code push(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
+                    size_t control_count, bool keyframe, int64_t pts, int timeout_ms, int64_t *index)
 {
     int64_t deadline = deadline_ms(timeout_ms);
     struct complaint complaint;
@@ -3129,7 +3137,7 @@ wp_code wp_push_controls(wp_session *session, const void *payload, size_t bytes,
     if ((code = check_payloads(session, payload, bytes, controls, control_count, pts)) != WP_OK ||
         (code = await_room(session, deadline)) != WP_OK)
         return code;
-    header = pack_frame(session->session, session->next_index, pts, controls, control_count);
+    header = pack_frame(session->session, session->next_index, pts, controls, control_count, keyframe);
     if (!check_outgoing(&header, 1 + control_count, &complaint))
         return fail(session->client, complaint.code == WP_REASON_NONE ? WP_MEMORY : WP_INVALID, "wp_push: %s",
                     complaint.text);
@@ -3161,7 +3169,19 @@ wp_code wp_push_controls(wp_session *session, const void *payload, size_t bytes,
 
 wp_code wp_push(wp_session *session, const void *payload, size_t bytes, int64_t pts, int timeout_ms, int64_t *index)
 {
-    return wp_push_controls(session, payload, bytes, NULL, 0, pts, timeout_ms, index);
+    return push(session, payload, bytes, NULL, 0, false, pts, timeout_ms, index);
+}
+
+wp_code wp_push_controls(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
+                         size_t control_count, int64_t pts, int timeout_ms, int64_t *index)
+{
+    return push(session, payload, bytes, controls, control_count, false, pts, timeout_ms, index);
+}
+
+wp_code wp_push_keyframe(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
+                         size_t control_count, int64_t pts, int timeout_ms, int64_t *index)
+{
+    return push(session, payload, bytes, controls, control_count, true, pts, timeout_ms, index);
 }
 
 wp_code wp_next(wp_session *session, int timeout_ms, const wp_result **result)

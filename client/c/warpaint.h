@@ -86,6 +86,7 @@ typedef enum wp_reason {
     WP_REASON_PAINTER_TIMEOUT,
     WP_REASON_RESOURCE_EXHAUSTED,
     WP_REASON_PROMPT_CUT,
+    WP_REASON_NO_STILL,
     WP_REASON_FLOW_FAILED,
     WP_REASON_ENCODER_FAILED,
     WP_REASON_CANCELLED,
@@ -326,6 +327,11 @@ wp_code wp_push(wp_session *session, const void *payload, size_t bytes, int64_t 
 
 /* The same with images for ControlNets. */
 wp_code wp_push_controls(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
+                         size_t control_count, int64_t pts, int timeout_ms, int64_t *index);
+
+/* The same for a frame that is to be painted in full. With an image of the kind "still" the painter `stills` makes it
+ * that picture. */
+wp_code wp_push_keyframe(wp_session *session, const void *payload, size_t bytes, const wp_control *controls,
                          size_t control_count, int64_t pts, int timeout_ms, int64_t *index);
 
 /* The next answer to a frame; in WP_EVERY in order of index. result belongs to the session, and stands until the next

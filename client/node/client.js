@@ -25,7 +25,7 @@ export { Watch } from './lib/watch.js';
 const SOURCE_DEFAULTS = { encoding: 'raw', pixels: 'bgr24' };
 
 /**
- * @typedef {{frame: Uint8Array, pts: number, controls?: Record<string, Uint8Array>}} Frame see Session.push
+ * @typedef {{frame: Uint8Array, pts: number, controls?: Record<string, Uint8Array>, keyframe?: boolean}} Frame see Session.push
  * @typedef {{request: number, shown: Promise<{epoch: number, shown_at: number} | null>}} Change shown: resolves with the
  *     index of the first frame that shows it; with null if none will
  * @typedef {import('./lib/arrays.js').FrameMap} FrameMap
@@ -178,16 +178,17 @@ export class Session {
    * @param {Uint8Array} frame the payload. It must not be changed before its result has come: should the connection be
    *     lost, it is sent again
    * @param {number} pts in ticks of the source's `time_base`
-   * @param {{controls?: Record<string, Uint8Array>}} [options] controls: images for ControlNets, by kind, raw bgr24
+   * @param {{controls?: Record<string, Uint8Array>, keyframe?: boolean}} [options] controls: images for ControlNets, by kind, raw
+   *     bgr24; `still` is the frame as somebody has painted it. keyframe: the frame is to be painted in full
    * @returns {Promise<number>}
    */
-  push(frame, pts, { controls = {} } = {}) {
-    const pushed = this.#turn.then(() => this.#push(frame, pts, controls));
+  push(frame, pts, { controls = {}, keyframe = false } = {}) {
+    const pushed = this.#turn.then(() => this.#push(frame, pts, controls, keyframe));
     this.#turn = pushed.catch(() => {});
     return pushed;
   }
 
-  async #push(frame, pts, controls) {
+  async #push(frame, pts, controls, keyframe) {
     this.#checkFrame(frame);
     const conversation = this.#conversation;
     const isTaken = () => conversation.maySend && conversation.results.length < conversation.window;
@@ -196,7 +197,7 @@ export class Session {
       await this.#change();
     }
     conversation.check();
-    return conversation.frame(pts, frame, controls);
+    return conversation.frame(pts, frame, controls, keyframe);
   }
 
   #checkFrame(frame) {
@@ -263,7 +264,7 @@ export class Session {
   }
 
   async #feed(frames) {
-    for await (const { frame, pts, controls } of frames) await this.push(frame, pts, { controls });
+    for await (const { frame, pts, controls, keyframe } of frames) await this.push(frame, pts, { controls, keyframe });
     await this.close();
   }
 

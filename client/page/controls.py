@@ -9,7 +9,7 @@ STEP = 0.01
 # What most people turn; the others are shown on demand.
 COMMON = {"look", "prompt", "negative_prompt", "strength", "seed", "confidence", "keyframe_threshold", "hole_limit"}
 # A group begins with the field named.
-GROUPS = {"look": "What to paint", "steps": "Diffusion", "keyframe_threshold": "Keyframes and holes"}
+GROUPS = {"look": "What to paint", "steps": "Diffusion", "keyframes": "Keyframes and holes"}
 # Names as people read them, where the field's own does not read well.
 TITLES = {
     "vae": "VAE",

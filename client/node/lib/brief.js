@@ -79,6 +79,7 @@ export const BRIEF = table(
     tag_threshold: optional(SHARE, 0),
     tag_prefix: optional(text(0, MAX_TEXT), ''),
     tag_block: optional(list(NAME, 0, MAX_BLOCKED_TAGS), []),
+    keyframes: optional(oneOf('auto', 'marked'), 'auto'),
     keyframe_threshold: optional(number(0, 255), 80),
     keyframe_gap_min_s: optional(SECONDS, 1 / 3),
     keyframe_gap_max_s: optional(number(0, 3600, { open: true }), 10),

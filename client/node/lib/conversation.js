@@ -98,15 +98,16 @@ export class Conversation {
    * The index of a frame that was sent; in `live` also of one that was dropped, for want of credit or connection.
    *
    * @param {number} pts @param {Uint8Array} payload @param {Record<string, Uint8Array>} [controls] by kind
+   * @param {boolean} [keyframe] whether it is to be painted in full
    * @throws {RefusedError} in `every` when there is no credit for it
    */
-  frame(pts, payload, controls = {}) {
+  frame(pts, payload, controls = {}, keyframe = false) {
     this.checkOpen();
     if (!this.live && !this.maySend) {
       throw new RefusedError('window_overrun', `${this.unanswered} frames are unanswered, of ${this.window}`);
     }
     const index = this.#nextIndex;
-    const message = { type: 'frame', session: this.opening.session, index, pts, controls: Object.keys(controls) };
+    const message = { type: 'frame', session: this.opening.session, index, pts, controls: Object.keys(controls), keyframe };
     if (this.live && !this.online) this.#drop(message, 'client', 'lost');
     else if (!this.maySend) this.#drop(message, 'client', 'window_overrun');
     else this.#owe(message, [payload, ...Object.values(controls)]);

@@ -40,6 +40,7 @@ export const RETRY = Object.freeze({
   painter_timeout: 'later',
   resource_exhausted: 'changed',
   prompt_cut: 'changed',
+  no_still: 'changed',
   flow_failed: 'later',
   encoder_failed: 'later',
   cancelled: 'later',

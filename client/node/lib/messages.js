@@ -165,6 +165,7 @@ export const TO_SERVER = Object.freeze({
     index: required(COUNT),
     pts: required(PTS),
     controls: optional(list(NAME, 0, MAX_CONTROLS, once), []),
+    keyframe: optional(flag, false),
   }),
   update: table({ ...REQUEST, changes: required(CHANGES) }),
   rekey: table(REQUEST),
