@@ -11,7 +11,7 @@ was sent is answered all the same, and nothing that came is lost.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Container, Iterable
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from ..proto.messages import Opened, Source, Status, Totals
 from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
 from .errors import DaemonGone
-from .images import NO_CONTROLS, Controls, Frame, PaintedImage
+from .images import NO_CONTROLS, NO_STILLS, Controls, Frame, PaintedImage, Stills, still_of
 from .viewer import SeenImage, ViewerBase
 
 __all__ = ["AsyncClient", "AsyncSession", "AsyncViewer"]
@@ -53,13 +53,13 @@ class AsyncSession(SessionBase):
         """Opens the session for frames like this. Raises RefusedError, with what is allowed."""
         return await self._run(self._open(source))
 
-    async def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS) -> int:
+    async def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS, *, keyframe: bool = False) -> int:
         """The index of a frame that was sent. In pacing `every` it waits until the daemon takes it; in `live` never.
 
         It waits, too, while more results than the credit wait to be taken: take them in another task, or use `paint`.
-        frame, pts, controls: as Session.push has them; the arrays must not be changed before the result has come.
+        frame, pts, controls, keyframe: as Session.push has them; arrays must not be changed before the result has come.
         """
-        return await self._run(self._push(frame, pts, controls, bounded=True))
+        return await self._run(self._push(frame, pts, controls, keyframe=keyframe, bounded=True))
 
     async def results(self, *, wait: bool = True) -> AsyncIterator[PaintedImage]:
         """What is painted: what is there, or with `wait` all that is still unanswered; as Session.results has it."""
@@ -67,10 +67,15 @@ class AsyncSession(SessionBase):
             yield painted
 
     async def paint(
-        self, frames: Iterable[Frame] | AsyncIterable[Frame], *, rate: float | Fraction | None = None
+        self,
+        frames: Iterable[Frame] | AsyncIterable[Frame],
+        *,
+        rate: float | Fraction | None = None,
+        keyframes: Container[int] = (),
+        stills: Stills = NO_STILLS,
     ) -> AsyncIterator[PaintedImage]:
         """The painted frames, each as soon as it is there; a task of its own pushes, as Session.paint does."""
-        pusher = asyncio.create_task(self._push_all(frames, rate))
+        pusher = asyncio.create_task(self._push_all(frames, rate, keyframes, stills))
         pusher.add_done_callback(lambda _: self._client._wake())
         try:
             while (painted := await self._taken(self._next_or(pusher))) is not None:
@@ -113,11 +118,18 @@ class AsyncSession(SessionBase):
             self._client._wake()
         return painted
 
-    async def _push_all(self, frames: Iterable[Frame] | AsyncIterable[Frame], rate: float | Fraction | None) -> None:
+    async def _push_all(
+        self,
+        frames: Iterable[Frame] | AsyncIterable[Frame],
+        rate: float | Fraction | None,
+        keyframes: Container[int],
+        stills: Stills,
+    ) -> None:
         number = 0
         async for frame in _one_by_one(frames):
             await self._run(self._ready(frame))
-            await self.push(frame, self._ticks(number, rate))
+            still = still_of(stills, number)
+            await self.push(frame, self._ticks(number, rate), still, keyframe=bool(still) or number in keyframes)
             number += 1
 
     def _next_or(self, pusher: "asyncio.Task[None]") -> Steps[PaintedImage | None]:

@@ -146,7 +146,15 @@ class SessionBase(Asking):
             yield from self._open(self._wishes.source or source_of(frame))
         return self._active
 
-    def _push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS, *, bounded: bool = False) -> Steps[int]:
+    def _push(
+        self,
+        frame: Frame,
+        pts: int,
+        controls: Controls = NO_CONTROLS,
+        *,
+        keyframe: bool = False,
+        bounded: bool = False,
+    ) -> Steps[int]:
         """bounded: waits also while more results than the credit wait to be taken."""
         conversation = yield from self._ready(frame)
         source = conversation.opening.source
@@ -155,7 +163,7 @@ class SessionBase(Asking):
             self._check(conversation)
             yield None
         conversation.check()
-        return conversation.frame(pts, payload, images)
+        return conversation.frame(pts, payload, images, keyframe=keyframe)
 
     def _ticks(self, number: int, rate: float | Fraction | None) -> int:
         """When a frame of a film with even steps is shown, in units of the source's time base."""

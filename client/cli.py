@@ -1,7 +1,10 @@
 """`warpaint`: the command line of all clients. It parses and prints, nothing else."""
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -17,7 +20,8 @@ from .bridge import command as bridge_command
 from .compare import command as compare_command
 from .errors import MediaError
 from .film.formats import CODECS
-from .flags import add_session_flags, brief_changes, rate_of
+from .flags import DAEMON_HELP, add_brief_flags, add_session_flags, brief_changes, rate_of
+from .keyframes import Choice, Chosen, choose
 from .leaving import leave
 from .page import command as page_command
 from .painting import Client
@@ -27,6 +31,12 @@ from .tether import end_with_stdin
 
 # As shells know them: an error, and 128 + SIGINT.
 FAILED, INTERRUPTED = 1, 130
+
+# The fields of the Brief that say what makes a keyframe.
+CHOICE_FIELDS = (
+    *("keyframe_threshold", "keyframe_gap_min_s", "keyframe_gap_max_s", "cut_detection", "hole_limit", "hole_limit_s"),
+    *("confidence", "max_hops"),
+)
 
 # Columns of a table that goes to no terminal: enough that no name is cut off.
 TABLE_WIDTH = 200
@@ -71,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(check=lambda _: None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="paint a film, or a folder of pictures, into another"))
+    _add_keyframes(commands.add_parser("keyframes", help="choose the frames of a film that are worth painting by hand"))
     _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
     bridge_command.add_flags(
         commands.add_parser("bridge", help="paint a live stream that ffmpeg sends to one URL, for ffmpeg at another")
@@ -94,12 +105,32 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=float, metavar="SECONDS", help="paint from here on")
     parser.add_argument("--end", type=float, metavar="SECONDS", help="paint up to here")
     parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of a folder [25]")
+    parser.add_argument(
+        "--stills",
+        type=Path,
+        metavar="DIR",
+        help="have the film follow pictures that were painted by hand, named by their frames: see `warpaint keyframes`",
+    )
     parser.add_argument("--compare", action="store_true", help="write raw and painted side by side")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write flow, confidence, hops and holes of each frame")
     parser.add_argument("--log", type=Path, metavar="JSONL", help="write a line for each frame: keyframes, area, times")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet of a few moments")
     _add_shared(parser)
     parser.set_defaults(command=_run)
+
+
+def _add_keyframes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", type=Path, help="a film, or a folder of pictures")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder for PNG pictures, made if it is missing")
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="choose from here on")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="choose up to here")
+    parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of a folder [25]")
+    parser.add_argument("--force", action="store_true", help="overwrite pictures of frames that are in DIR")
+    parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
+    parser.add_argument("--flow", help="one of the daemon's flow engines [its first]")
+    parser.add_argument("--max-pixels", type=int, help="look at no more pixels than this [the daemon's limit]")
+    add_brief_flags(parser, CHOICE_FIELDS, "what makes a keyframe")
+    parser.set_defaults(command=_keyframes)
 
 
 def _add_pipe(parser: argparse.ArgumentParser) -> None:
@@ -126,18 +157,37 @@ def _run(arguments: argparse.Namespace) -> None:
         maps=arguments.maps,
         sheet=arguments.sheet,
         log=arguments.log,
+        stills=arguments.stills,
         **_shared(arguments),
     )
-    with _progress() as bar:
-        task = bar.add_task("painting", total=None, rate="")
-
-        def show(figures: Figures) -> None:
-            speed = bar.tasks[task].speed
-            rate = f"{speed:.1f} frames/s" if speed else ""
-            bar.update(task, completed=figures.frames, total=figures.expected, rate=rate)
-
+    with _shown("painting") as show:
         figures = convert(job, say=say, progress=show)
     _print_figures(figures)
+
+
+def _keyframes(arguments: argparse.Namespace) -> None:
+    choice = Choice(
+        source=arguments.source,
+        folder=arguments.folder,
+        brief=brief_changes(arguments),
+        daemon=arguments.daemon,
+        flow=arguments.flow,
+        max_pixels=arguments.max_pixels,
+        start_s=arguments.start,
+        end_s=arguments.end,
+        rate=arguments.rate,
+        force=arguments.force,
+    )
+    last = Figures()
+    with _shown("looking") as show:
+
+        def count(figures: Figures) -> None:
+            nonlocal last
+            last = figures
+            show(figures)
+
+        chosen = choose(choice, say=say, progress=count)
+    _print_keyframes(choice, chosen, last.frames)
 
 
 def _pipe(arguments: argparse.Namespace) -> None:
@@ -172,6 +222,20 @@ def _status(arguments: argparse.Namespace) -> None:
         _print_status(client.status())
 
 
+@contextmanager
+def _shown(what: str) -> Iterator[Callable[[Figures], None]]:
+    """A bar, while something is done; what is given is to be called with how far it is."""
+    with _progress() as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def show(figures: Figures) -> None:
+            speed = bar.tasks[task].speed
+            rate = f"{speed:.1f} frames/s" if speed else ""
+            bar.update(task, completed=figures.frames, total=figures.expected, rate=rate)
+
+        yield show
+
+
 def _progress() -> Progress:
     """A bar on a terminal; elsewhere nothing."""
     return Progress(
@@ -197,6 +261,25 @@ def _print_figures(figures: Figures) -> None:
     for name, ms in figures.stages_ms.items():
         table.add_row(f"{name.replace('_', ' ')}, ms a frame", f"{ms / frames:.1f}")
     console.print(table)
+
+
+def _print_keyframes(choice: Choice, chosen: Sequence[Chosen], frames: int) -> None:
+    """Which frames are to be painted, and what to do with them."""
+    out = Console(highlight=False)
+
+    def line(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
+
+    line(f"{len(chosen)} of {frames} frames are worth painting; they are in {choice.folder}:")
+    for each in chosen:
+        line(f"  {each.file.name}  at {each.time_s:.2f} s")
+    extract = "".join(
+        f" {flag} {value:g}"
+        for flag, value in (("--start", choice.start_s), ("--end", choice.end_s))
+        if value is not None
+    )
+    line("Paint them, each under its name and in its size, and have the film follow them:")
+    line(f"  warpaint run {shlex.quote(str(choice.source))} OUT --stills {shlex.quote(str(choice.folder))}{extract}")
 
 
 def _print_status(status: Status) -> None:

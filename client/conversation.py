@@ -155,16 +155,18 @@ class Conversation:
 
     # What the caller wants
 
-    def frame(self, pts: int, payload: Any, controls: Payloads = NO_PAYLOADS) -> int:
+    def frame(self, pts: int, payload: Any, controls: Payloads = NO_PAYLOADS, *, keyframe: bool = False) -> int:
         """The index of a frame that was sent; in `live` also of one that was dropped, for want of credit or connection.
 
-        controls: the payloads of its control images, by kind.
+        controls: the payloads of its control images, by kind. keyframe: it is to be painted in full.
         Raises RefusedError in `every` when there is no credit for it, DaemonGone when the session is being closed.
         """
         self._check_open()
         if not self.live and not self.may_send:
             raise RefusedError(Code.WINDOW_OVERRUN, f"{self.unanswered} frames are unanswered, of {self.window}")
-        message = FrameIn(session=self.opening.session, index=self.next_index, pts=pts, controls=tuple(controls))
+        message = FrameIn(
+            session=self.opening.session, index=self.next_index, pts=pts, controls=tuple(controls), keyframe=keyframe
+        )
         self.next_index += 1
         if self.live and not self.online:
             self._drop(message, "client", Code.LOST)

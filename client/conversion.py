@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .errors import DaemonGone
 from .feed import fed
 from .film.media import Film, FilmFrame
+from .images import NO_STILLS, Stills, still_of
 from .painting import Client, PaintedImage, Session
 
 
@@ -18,9 +19,10 @@ class PaintedPair:
     painted: PaintedImage
 
 
-def painted_film(film: Film, client: Client, session: Session) -> Iterator[PaintedPair]:
+def painted_film(film: Film, client: Client, session: Session, stills: Stills = NO_STILLS) -> Iterator[PaintedPair]:
     """The frames of the film, painted, in order, each as soon as it is there.
 
+    stills: frames as somebody has painted them, as they are stored, by number, counted from the first that is read.
     Raises FrameFailed for a frame that could not be painted, MediaError for one that could not be read, and
     DaemonGone.
     """
@@ -31,7 +33,8 @@ def painted_film(film: Film, client: Client, session: Session) -> Iterator[Paint
             frame = feed.take() if may_push else None
             if frame is not None:
                 waiting.append(frame)
-                session.push(frame.buffer, frame.pts)
+                still = still_of(stills, session.pushed)
+                session.push(frame.buffer, frame.pts, still, keyframe=bool(still))
             elif not feed.over or waiting:
                 client.wait(feed if may_push else None)
             for painted in session.results(wait=False):

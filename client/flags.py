@@ -2,6 +2,7 @@
 
 import argparse
 import types
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,10 +20,14 @@ def add_session_flags(parser: argparse.ArgumentParser) -> None:
     add_brief_flags(parser)
 
 
-def add_brief_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each field of the Brief."""
-    group = parser.add_argument_group("what to paint, and how it moves")
-    for name, field in Brief.model_fields.items():
+def add_brief_flags(
+    parser: argparse.ArgumentParser,
+    fields: Collection[str] = tuple(Brief.model_fields),
+    title: str = "what to paint, and how it moves",
+) -> None:
+    """Adds a flag for each of these fields of the Brief."""
+    group = parser.add_argument_group(title)
+    for name, field in ((each, Brief.model_fields[each]) for each in fields):
         flag = "--" + name.replace("_", "-")
         help_text = f"{field.description} [{_shown(field.default)}]".replace("%", "%%")
         kind = _plain(field.annotation)
@@ -39,7 +44,7 @@ def add_brief_flags(parser: argparse.ArgumentParser) -> None:
 
 def brief_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of the Brief that were given."""
-    given = {name: getattr(arguments, name) for name in Brief.model_fields}
+    given = {name: getattr(arguments, name, None) for name in Brief.model_fields}
     return {name: _frozen(value) for name, value in given.items() if value is not None}
 
 

@@ -19,6 +19,11 @@ Controls = Mapping[str, Image]  # control images, by kind
 
 NO_CONTROLS: Controls = MappingProxyType({})
 
+# Frames as somebody has painted them, by the number of the frame. They go along as control images of this kind.
+Stills = Mapping[int, Image]
+STILL = "still"
+NO_STILLS: Stills = MappingProxyType({})
+
 # Formats whose pictures have a shape: [H, W] and this.
 CHANNELS: dict[str, tuple[int, ...]] = {"bgr24": (3,), "rgb24": (3,), "bgra": (4,), "gray": ()}
 
@@ -75,6 +80,12 @@ def payload_of(frame: Any, source: Source) -> Any:
         kind = f"{source.width}x{source.height} {source.pixels}" if source.encoding == "raw" else source.encoding
         raise ValueError(f"a frame must be uint8{f' {shape}' if shape else ''}, as the session is {kind} (got {got})")
     return np.ascontiguousarray(frame).reshape(-1)
+
+
+def still_of(stills: Stills, number: int) -> Controls:
+    """The still of the frame of this number, to go along with it; nothing, if it has none."""
+    still = stills.get(number)
+    return NO_CONTROLS if still is None else {STILL: still}
 
 
 def control_payloads(controls: Mapping[Any, Any], source: Source) -> dict[str, Any]:

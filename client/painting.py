@@ -10,7 +10,7 @@ For asyncio see aio.py.
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -20,7 +20,7 @@ import zmq
 from ..proto.messages import Opened, Source, Status, Totals
 from .base import ClientBase, SessionBase, Wishes
 from .connection import PATIENCE_S, Steps
-from .images import NO_CONTROLS, Controls, Frame, Image, PaintedImage
+from .images import NO_CONTROLS, NO_STILLS, Controls, Frame, Image, PaintedImage, Stills, still_of
 from .viewer import SeenImage, ViewerBase
 
 __all__ = ["Client", "Image", "PaintedImage", "SeenImage", "Session", "Viewer"]
@@ -60,7 +60,7 @@ class Session(SessionBase):
         """Opens the session for frames like this. Raises RefusedError, with what is allowed."""
         return self._run(self._open(source))
 
-    def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS) -> int:
+    def push(self, frame: Frame, pts: int, controls: Controls = NO_CONTROLS, *, keyframe: bool = False) -> int:
         """The index of a frame that was sent. In pacing `every` it waits until the daemon takes it; in `live` never.
 
         The first one opens the session, and waits for that. In `live` a frame for which there is no credit, or no
@@ -69,10 +69,12 @@ class Session(SessionBase):
         frame: an array of the source's format, or its payload. It must not be changed before its result has come:
         should the connection be lost, it is sent again. pts: in units of the source's time base. controls: images for
         ControlNets, by kind, u8 [H, W, 3] BGR or [H, W] gray, of the frame's size as stored; as long to be left alone.
+        The kind `still` is the frame as somebody has painted it, for the painter `stills`. keyframe: the frame is to be
+        painted in full.
 
         Raises ValueError for an array that is not like this.
         """
-        return self._run(self._push(frame, pts, controls))
+        return self._run(self._push(frame, pts, controls, keyframe=keyframe))
 
     def results(self, *, wait: bool = True) -> Iterator[PaintedImage]:
         """What is painted: what is there, or with `wait` all that is still unanswered.
@@ -83,15 +85,26 @@ class Session(SessionBase):
         while (painted := self._run(self._next(wait=wait))) is not None:
             yield painted
 
-    def paint(self, frames: Iterable[Frame], *, rate: float | Fraction | None = None) -> Iterator[PaintedImage]:
+    def paint(
+        self,
+        frames: Iterable[Frame],
+        *,
+        rate: float | Fraction | None = None,
+        keyframes: Container[int] = (),
+        stills: Stills = NO_STILLS,
+    ) -> Iterator[PaintedImage]:
         """The painted frames. rate: frames a second, from which the timestamps are made; None: the source's, or 25.
+
+        keyframes: numbers of the frames that are to be painted in full, counted from 0. stills: frames as somebody has
+        painted them, by number, for the painter `stills`; they are painted in full, too.
 
         In pacing `live` the frames are to come as a camera gives them: those that come faster than they are
         painted are dropped.
         """
         for number, frame in enumerate(frames):
             self._run(self._ready(frame))
-            self.push(frame, self._ticks(number, rate))
+            still = still_of(stills, number)
+            self.push(frame, self._ticks(number, rate), still, keyframe=bool(still) or number in keyframes)
             yield from self.results(wait=False)
         yield from self.results()
 

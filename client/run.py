@@ -14,7 +14,7 @@ from ..proto.messages import Painted, Totals
 from .conversion import PaintedPair, painted_film
 from .errors import MediaError
 from .film.media import Buffer, Film, plane_shapes
-from .film.pictures import as_bgr
+from .film.pictures import upright
 from .film.reader import open_film
 from .film.writer import create_film
 from .local_daemon import connected
@@ -22,11 +22,17 @@ from .maps import ALL, MapFolder, save_picture
 from .painting import Session
 from .run_log import LogOut
 from .sheet import Picture, SheetRow, contact_sheet
+from .stills import Span, Stills, named, open_stills, upright_size
 
 # Moments of the film on a contact sheet: as many as fit a page.
 SHEET_ROWS = 6
 # Where the length of the film is not known, the sheet's moments lie so many frames apart.
 SHEET_STEP = 24
+
+# The painter that shows stills, and what its sessions are told: each still is seen whole with its own frame, and does
+# not fade in after it.
+STILLS_PAINTER = "stills"
+STILLS_BRIEF: dict[str, Any] = {"keyframes": "marked", "fade_s": 0.0}
 
 Say = Callable[[str], None]
 
@@ -53,6 +59,12 @@ class Job:
     maps: Path | None = None
     sheet: Path | None = None
     log: Path | None = None
+    stills: Path | None = None
+
+    @property
+    def whole_brief(self) -> dict[str, Any]:
+        """What is asked of the session: with stills, that they are its keyframes, unless something else was said."""
+        return (STILLS_BRIEF if self.stills else {}) | self.brief
 
 
 @dataclass(slots=True)
@@ -80,37 +92,87 @@ def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figur
     then is a film that plays. So it is after a KeyboardInterrupt.
     """
     figures = Figures()
-    Brief().changed(job.brief)  # a wrong wish is told before anything is started
+    Brief().changed(job.whole_brief)  # a wrong wish is told before anything is started
+    _check_stills(job)
     with ExitStack() as stack:
         film = stack.enter_context(
             open_film(job.source, start_s=job.start_s, end_s=job.end_s, format=job.source_format, rate=job.rate)
         )
         figures.expected = film.frame_count_estimate
+        stills = _stills(job, film)
         client = stack.enter_context(connected(job.daemon, say=say))
         session = client.session(
             source=film.source,
-            painter=job.painter,
+            painter=STILLS_PAINTER if job.stills else job.painter,
             flow=job.flow,
             max_pixels=job.max_pixels,
             maps=ALL if job.maps or job.sheet else (),
-            **job.brief,
+            **job.whole_brief,
         )
         stack.enter_context(session)
         outputs = _Outputs(job, film, session, stack)
-        told = _told([*film.notices, *outputs.notices], 0, say)
-        for pair in painted_film(film, client, session):
+        if job.stills:
+            stills.notices += _enlarged(film, session)
+        said = told([*stills.notices, *film.notices, *outputs.notices], 0, say)
+        bare: list[int] = []  # keyframes that no still was painted of
+        for pair in painted_film(film, client, session, stills):
             outputs.write(pair)
             figures.add(pair.painted.info)
+            if pair.painted.info.keyframe and pair.painted.index not in stills:
+                bare.append(stills.index(pair.painted.index))
             progress(figures)
         session.close()
         figures.totals = session.totals
-    _told([*film.notices, *outputs.notices], told, say)
+    told([*stills.notices, *film.notices, *outputs.notices], said, say)
+    if job.stills:
+        told(_left_open(stills, bare, figures.frames), 0, say)
     return figures
 
 
-def _told(notices: Sequence[str], told: int, say: Say) -> int:
+def _check_stills(job: Job) -> None:
+    """Raises MediaError for wishes that contradict each other."""
+    if job.stills is None:
+        return
+    if job.painter not in (None, STILLS_PAINTER):
+        raise MediaError(f"--stills is for the painter {STILLS_PAINTER!r}; {job.painter!r} paints its own keyframes")
+    if job.flow == "none":
+        raise MediaError("--stills needs a flow, along which the film follows them; --flow none has each frame alone")
+    if isinstance(job.target, Path) and job.target.exists() and job.stills.exists() and job.target.samefile(job.stills):
+        raise MediaError(f"{job.target} is the folder of the stills; the output must be another one")
+
+
+def _stills(job: Job, film: Film) -> Stills:
+    """The stills of the film; without --stills, none. Raises MediaError, naming each that cannot be used."""
+    if job.stills is None or not isinstance(job.source, Path):
+        return Stills({}, film.source, Span())
+    return open_stills(job.stills, film.source, job.source, rate=job.rate, start_s=job.start_s, end_s=job.end_s)
+
+
+def _enlarged(film: Film, session: Session) -> list[str]:
+    """Where frames are painted smaller than they are, stills are so too: a sentence says it."""
+    opened, (width, height) = session.opened, upright_size(film.source)
+    if opened is None or opened.width >= width:
+        return []
+    size = f"{opened.width}x{opened.height}"
+    return [f"The film is painted at {size} and enlarged to {width}x{height}, its stills too: see max_pixels."]
+
+
+def _left_open(stills: Stills, bare: Sequence[int], frames: int) -> list[str]:
+    """What the stills left open, in sentences. bare: keyframes without a still."""
+    open_ends = []
+    if bare:
+        listed = named([f"frame {index}" for index in bare])
+        open_ends.append(
+            f"No still shows what begins at {listed}: there the raw frame was taken, in the colours of the last still."
+        )
+    if unseen := stills.unseen(frames):
+        open_ends.append(f"The film ended before these stills came up: {named(unseen)}.")
+    return open_ends
+
+
+def told(notices: Sequence[str], said: int, say: Say) -> int:
     """Says the notices that have not been said; how many there are now."""
-    for notice in dict.fromkeys(notices[told:]):
+    for notice in dict.fromkeys(notices[said:]):
         say(notice)
     return len(notices)
 
@@ -194,8 +256,7 @@ class _Sheet:
         )
 
     def _upright(self, buffer: Buffer) -> Picture:
-        source = self._film.source
-        return np.rot90(as_bgr(buffer, source, self._film.tags), -source.rotation // 90)
+        return upright(buffer, self._film.source, self._film.tags)
 
     def save(self) -> None:
         """Writes the sheet. Raises MediaError."""

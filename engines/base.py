@@ -168,8 +168,8 @@ class Habits:
     one batch; empty: they are as large as the holes need. crop_context: what it wants to see around a hole,
     pixels. least_hole: holes that no square of so many pixels fits into are filled
     cheaply. batches: jobs of several sessions may come in one
-    call, and what one of them takes is then shared by all. lasting_memory: what it gave as memory with the last keyframe
-    is wanted with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too.
+    call, and what one of them takes is then shared by all. lasting_memory: what it gave with the last keyframe it wants
+    with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too.
     """
 
     crop_sides: tuple[int, ...] = ()

@@ -87,8 +87,8 @@ FLOWS: dict[str, Callable[[EngineSettings], FlowEngine]] = {"dis": _dis, "pdcnet
 BriefRule = Callable[[Brief], str]
 BRIEF_RULES: dict[str, Callable[[EngineSettings], BriefRule]] = {"diffusion": _diffusion_rules}
 
-# Painters that do little but hand on what they are given: carrying pictures to another process and back would be most of
-# the work that there is. Named here, not by the painter: whoever takes long must not be able to say that it does not.
+# Painters that do little but hand on what they are given: carrying pictures to another process and back would be most
+# of the work that there is. Named here, not by the painter: whoever takes long must not be able to say it does not.
 LIGHT_PAINTERS = frozenset({"identity", "stills"})
 
 

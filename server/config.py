@@ -60,8 +60,8 @@ class _DaemonSettings(BaseSettings):
     painters: tuple[str, ...] = Field(
         ("filters", "identity", "stills"),
         min_length=1,
-        description="Painters to hold: filters, stills, diffusion, identity, the name of another package's entry point, or "
-        "module:Class. The first is the default.",
+        description="Painters to hold: filters, stills, diffusion, identity, the name of another package's entry "
+        "point, or module:Class. The first is the default.",
     )
     flows: tuple[str, ...] = Field(
         ("dis", "none"),

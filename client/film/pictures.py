@@ -51,7 +51,7 @@ class PictureFolder:
     ) -> None:
         self.name = str(folder)
         self.path: Path | None = folder
-        files = sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES), key=_natural)
+        files = sorted(filter(is_picture, folder.iterdir()), key=_natural)
         if not files:
             raise MediaError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
         first = 0 if start_s is None else ceil(Fraction(start_s) * rate)
@@ -61,8 +61,8 @@ class PictureFolder:
                 f"{folder} has no picture in the extract: its {len(files)} last {float(len(files) / rate)} s"
             )
         self._stems = Counter(file.stem for file in self._files)  # a.png and a.jpg must not become one file
-        self.notices = _picture_notices(self._files[0])
-        height, width = _read(self._files[0]).shape[:2]
+        self.notices = picture_notices(self._files[0])
+        height, width = read_picture(self._files[0]).shape[:2]
         self.source = Source(width=width, height=height, pixels="bgr24", time_base=(rate.denominator, rate.numerator))
         self.tags = ColourTags()
         self.display_matrix: tuple[int, ...] | None = None
@@ -82,7 +82,7 @@ class PictureFolder:
 
     def __iter__(self) -> Iterator[FilmFrame]:
         for number, file in enumerate(self._files):
-            picture = _read(file)
+            picture = read_picture(file)
             height, width = picture.shape[:2]
             if (width, height) != (self.source.width, self.source.height):
                 raise MediaError(
@@ -90,6 +90,10 @@ class PictureFolder:
                     f"{self.source.height}: the pictures of a folder must have one size"
                 )
             yield FilmFrame(number, 1, picture.reshape(-1))
+
+    def times(self) -> Iterator[Fraction]:
+        """When its pictures are shown, seconds from the first."""
+        yield from (number * Fraction(*self.source.time_base) for number in range(len(self._files)))
 
     def stem(self, pts: int) -> str | None:
         """The name, without extension, of the picture shown at pts."""
@@ -133,7 +137,7 @@ class PictureFolderOut:
         self._written += 1
         stem = self._like.stem(pts) or f"{self._written:0{NUMBER_DIGITS}d}"
         file = self._folder / f"{stem}.png"
-        picture = np.rot90(as_bgr(buffer, self._like.source, self._like.tags), -self._like.source.rotation // 90)
+        picture = upright(buffer, self._like.source, self._like.tags)
         _, png = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
         try:
             file.write_bytes(png)
@@ -146,8 +150,13 @@ def _natural(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part.lower()) for part in re.split(r"(\d+)", file.name)]
 
 
-def _read(file: Path) -> NDArray[np.uint8]:
-    """The picture of a file, BGR [H, W, 3]."""
+def is_picture(file: Path) -> bool:
+    """Whether a file is a picture by its name."""
+    return file.suffix.lower() in PICTURE_SUFFIXES
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """The picture of a file, BGR [H, W, 3], upright. Raises MediaError."""
     picture = _decoded(file, cv2.IMREAD_COLOR)
     return np.ascontiguousarray(picture, np.uint8)
 
@@ -163,8 +172,8 @@ def _decoded(file: Path, flags: int) -> cv2.typing.MatLike:
     return picture
 
 
-def _picture_notices(file: Path) -> list[str]:
-    """What becomes of pictures like this one."""
+def picture_notices(file: Path) -> list[str]:
+    """What becomes of pictures like this one. Raises MediaError."""
     stored = _decoded(file, cv2.IMREAD_UNCHANGED)
     notices = []
     if stored.ndim == 3 and stored.shape[2] == 4:
@@ -172,6 +181,11 @@ def _picture_notices(file: Path) -> list[str]:
     if stored.dtype != np.uint8:
         notices.append("The pictures have more than 8 bits a sample and are reduced to 8.")
     return notices
+
+
+def upright(buffer: Buffer, source: Source, tags: ColourTags) -> NDArray[np.uint8]:
+    """A tight picture in the source's layout as BGR [H, W, 3], turned as one sees it."""
+    return np.rot90(as_bgr(buffer, source, tags), -source.rotation // 90)
 
 
 def as_bgr(buffer: Buffer, source: Source, tags: ColourTags) -> NDArray[np.uint8]:

@@ -1,21 +1,18 @@
-"""The painter of who paints by hand: keyframes are the pictures that come with their frames, `still` among the controls.
+"""For those who paint by hand: keyframes are the pictures that come with their frames, `still` among the controls.
 
-Where there is none, it has the raw picture alone, and paints that in the colours of the last still: an affine map of
-colours, fitted to what the still made of its own frame.
+Where there is none, it has the raw picture alone, and paints that in the colours of the last still: as that changed
+those of its own frame.
 """
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from ...proto.errors import Code
 from ..base import Habits, PaintDone, PaintJob, Picture
-from ..fill import RIM_PX, Colours, coloured, colours_of, fill
+from ..colours import Colours, coloured, colours_of
+from ..fill import RIM_PX, fill
 
 # The kind of control image that is a frame as somebody has painted it.
 STILL = "still"
-# How a map of colours [3, 4] is written down.
-DTYPE = np.dtype("<f4")
 
 NOTHING_YET = "a keyframe came without its still, and there was none before it: it is the raw frame"
 IN_ITS_COLOURS = "a keyframe came without its still: it is the raw frame in the colours of the last one"
@@ -43,10 +40,11 @@ class Stills:
 def _keyframe(job: PaintJob) -> PaintDone:
     raw, still = job.frame.bgr, job.frame.controls.get(STILL)
     if still is not None:
-        return PaintDone(job.id, job.epoch, still, memory=_written(colours_of(raw, still)))
-    colours = _read(job.memory)
+        return PaintDone(job.id, job.epoch, still, memory=colours_of(raw, still).to_bytes())
+    colours = _colours(job)
     why = NOTHING_YET if colours is None else IN_ITS_COLOURS
-    return PaintDone(job.id, job.epoch, _in(colours, raw), memory=job.memory, note=(Code.NO_STILL, why))
+    image = raw if colours is None else coloured(raw, colours)
+    return PaintDone(job.id, job.epoch, image, memory=job.memory, note=(Code.NO_STILL, why))
 
 
 def _holes(job: PaintJob) -> PaintDone:
@@ -57,21 +55,10 @@ def _holes(job: PaintJob) -> PaintDone:
     if still is not None:
         return PaintDone(job.id, job.epoch, still)
     painted = job.canvas.copy()
-    fill(painted, _in(_read(job.memory), job.frame.bgr), job.holes)
+    fill(painted, job.frame.bgr, job.holes, _colours(job))
     return PaintDone(job.id, job.epoch, painted)
 
 
-def _in(colours: Colours | None, raw: Picture) -> Picture:
-    return raw if colours is None else coloured(raw, colours)
-
-
-def _written(colours: Colours) -> bytes:
-    return colours.astype(DTYPE).tobytes()
-
-
-def _read(memory: bytes | None) -> Colours | None:
-    """The colours of the last still; None: there was none, or these bytes are another painter's."""
-    if memory is None or len(memory) != 3 * 4 * DTYPE.itemsize:
-        return None
-    colours = np.frombuffer(memory, DTYPE).reshape(3, 4).astype(np.float32)
-    return colours if np.isfinite(colours).all() else None
+def _colours(job: PaintJob) -> Colours | None:
+    """The colours of the session's last still; None: there was none."""
+    return None if job.memory is None else Colours.from_bytes(job.memory)
