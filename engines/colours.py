@@ -4,7 +4,9 @@ A map that is affine and a table of what it leaves open beside it: paint has few
 B, G, R, 0..255.
 """
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import cv2
@@ -20,23 +22,27 @@ Affine = NDArray[np.float32]
 # is known, its few colours say nothing of the others. Squared levels.
 LEAVE_ALONE = 10 * 8.0**2
 
-# Pictures are compared over cells of so many pixels: paint has its edges where the raw picture has them to about that.
+# Pictures are compared over cells of so many pixels a side, at least: paint has its edges where the raw picture has them
+# to about that. And over so many cells at most: more of them tell no more, and take longer.
 CELL_PX = 4
+MOST_CELLS = 2**14
 # Nodes of the table on each axis: 32 levels apart.
 NODES = 9
 # A node counts as seen with more cells than this; with fewer, what the affine map says is changed by less.
 FEW_CELLS = 2.0
 # Cells that are off by more levels than this count less, as their distance grows: outlines are painted over any colour.
 OUTLYING = 8.0
-# So often the cells are weighed anew: what is typical has settled by then.
+# So often the cells are weighed anew, and what is left of them is added to the table: it has settled by then.
 ROUNDS = 5
 # The table is looked up with so many bits of each channel, between its nodes: steps of four levels.
 BITS = 6
+# Of so many sessions the table is kept at hand, 3 MB each: a frame has several holes, and a film many frames.
+KEPT = 8
 
 _WIRE = np.dtype("<f4")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Colours:
     """The colours of a painting. rest: [NODES, NODES, NODES, 3] float32, by B, G, R of the raw picture, levels."""
 
@@ -44,24 +50,26 @@ class Colours:
     rest: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
-        """The colours, to be read by `from_bytes`: 9 kB."""
+        """The colours, to be read by `colours_from`: 9 kB."""
         return np.concatenate([self.affine.reshape(-1), self.rest.reshape(-1)]).astype(_WIRE).tobytes()
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Colours | None":
-        """The colours that were written; None for other bytes."""
-        if len(data) != (3 * 4 + NODES**3 * 3) * _WIRE.itemsize:
-            return None
-        numbers = np.frombuffer(data, _WIRE).astype(np.float32)
-        if not np.isfinite(numbers).all():
-            return None
-        return cls(numbers[:12].reshape(3, 4), numbers[12:].reshape(NODES, NODES, NODES, 3))
+
+@lru_cache(maxsize=KEPT)
+def colours_from(data: bytes) -> Colours | None:
+    """The colours that `to_bytes` wrote; None for other bytes."""
+    if len(data) != (3 * 4 + NODES**3 * 3) * _WIRE.itemsize:
+        return None
+    numbers = np.frombuffer(data, _WIRE).astype(np.float32)
+    if not np.isfinite(numbers).all():
+        return None
+    return Colours(numbers[:12].reshape(3, 4), numbers[12:].reshape(NODES, NODES, NODES, 3))
 
 
 def colours_of(raw: Picture, paint: Picture) -> Colours:
     """How the colours of a painting [H, W, 3] come from those of its raw picture [H, W, 3], for most of it."""
     h, w = raw.shape[:2]
-    size = max(1, w // CELL_PX), max(1, h // CELL_PX)
+    side = max(CELL_PX, math.sqrt(h * w / MOST_CELLS))
+    size = max(1, int(w / side)), max(1, int(h / side))
     seen, made = (
         cv2.resize(each, size, interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float32) for each in (raw, paint)
     )
@@ -69,26 +77,25 @@ def colours_of(raw: Picture, paint: Picture) -> Colours:
     rest = made - cv2.transform(seen[None], affine)[0]
     nodes, shares = _nodes(seen)
     table = np.zeros((NODES**3, 3))
-    weight = np.ones(len(seen))
+    left = rest.astype(np.float64)  # of the cells, by what the table says so far
     for _ in range(ROUNDS):
+        weight = OUTLYING / np.maximum(np.sqrt(np.square(left).sum(axis=1)), OUTLYING)
         weighed = [(each, share * weight) for each, share in zip(nodes, shares, strict=True)]
         mass = sum(_summed(each, part) for each, part in weighed)
         for channel in range(3):
-            total = sum(_summed(each, part * rest[:, channel]) for each, part in weighed)
-            table[:, channel] = total / (mass + FEW_CELLS)
-        found = sum(share[:, None] * table[each] for each, share in zip(nodes, shares, strict=True))
-        weight = OUTLYING / np.maximum(np.sqrt(np.square(rest - found).sum(axis=1)), OUTLYING)
+            total = sum(_summed(each, part * left[:, channel]) for each, part in weighed)
+            table[:, channel] += total / (mass + FEW_CELLS)
+        left = rest - sum(share[:, None] * table[each] for each, share in zip(nodes, shares, strict=True))
     return Colours(affine, table.reshape(NODES, NODES, NODES, 3).astype(np.float32))
 
 
 def coloured(raw: Picture, colours: Colours) -> Picture:
     """The picture [H, W, 3] in these colours."""
     shift = 8 - BITS
-    table = _finer(colours.rest).reshape(-1, 3)
     b, g, r = (each >> shift for each in cv2.split(raw))
     place = (b.astype(np.int32) << 2 * BITS) | (g.astype(np.int32) << BITS) | r
     plain = cv2.transform(raw.astype(np.float32), colours.affine)
-    return np.rint(np.clip(plain + table[place], 0, 255)).astype(np.uint8)
+    return np.rint(np.clip(plain + _finer(colours)[place], 0, 255)).astype(np.uint8)
 
 
 def affine_of(raw: NDArray[np.float32], paint: NDArray[np.float32]) -> Affine:
@@ -118,10 +125,12 @@ def _summed(nodes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np
     return np.bincount(nodes, values, NODES**3).astype(np.float64)
 
 
-def _finer(table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The table with a place for each colour of so many bits: [n, n, n, 3], trilinear."""
+@lru_cache(maxsize=KEPT)
+def _finer(colours: Colours) -> NDArray[np.float32]:
+    """The table with a place for each colour of so many bits: [n^3, 3], trilinear."""
+    table = colours.rest
     levels = np.arange(2**BITS) * ((NODES - 1) / (2**BITS - 1))
     weights = np.maximum(0, 1 - np.abs(levels[:, None] - np.arange(NODES))).astype(np.float32)
     for axis in range(3):
         table = np.moveaxis(np.tensordot(weights, table, (1, axis)), 0, axis)
-    return np.ascontiguousarray(table)
+    return np.ascontiguousarray(table).reshape(-1, 3)

@@ -7,8 +7,8 @@ those of its own frame.
 from collections.abc import Callable, Sequence
 
 from ...proto.errors import Code
-from ..base import Habits, PaintDone, PaintJob, Picture
-from ..colours import Colours, coloured, colours_of
+from ..base import Habits, PaintDone, PaintJob
+from ..colours import Colours, coloured, colours_from, colours_of
 from ..fill import RIM_PX, fill
 
 # The kind of control image that is a frame as somebody has painted it.
@@ -61,4 +61,4 @@ def _holes(job: PaintJob) -> PaintDone:
 
 def _colours(job: PaintJob) -> Colours | None:
     """The colours of the session's last still; None: there was none."""
-    return None if job.memory is None else Colours.from_bytes(job.memory)
+    return None if job.memory is None else colours_from(job.memory)
