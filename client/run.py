@@ -10,18 +10,18 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..proto.brief import Brief
-from ..proto.messages import Painted, Totals
+from ..proto.messages import Painted, Pixels, Result, Totals
 from .conversion import PaintedPair, painted_film
 from .errors import MediaError
 from .film.media import Buffer, Film, plane_shapes
 from .film.pictures import upright
 from .film.reader import open_film
-from .film.writer import create_film
+from .film.writer import create_film, is_folder
 from .local_daemon import connected
 from .maps import ALL, MapFolder, save_picture
 from .painting import Session
 from .run_log import LogOut
-from .sheet import Picture, SheetRow, contact_sheet
+from .sheet import SheetRow, contact_sheet
 from .stills import Span, Stills, named, open_stills, upright_size
 
 # Moments of the film on a contact sheet: as many as fit a page.
@@ -101,8 +101,10 @@ def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figur
         figures.expected = film.frame_count_estimate
         stills = _stills(job, film)
         client = stack.enter_context(connected(job.daemon, say=say))
+        result = Result(pixels=_pixels(job, film))
         session = client.session(
             source=film.source,
+            result=result,
             painter=STILLS_PAINTER if job.stills else job.painter,
             flow=job.flow,
             max_pixels=job.max_pixels,
@@ -110,7 +112,7 @@ def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figur
             **job.whole_brief,
         )
         stack.enter_context(session)
-        outputs = _Outputs(job, film, session, stack)
+        outputs = _Outputs(job, film, result, session, stack)
         if job.stills:
             stills.notices += _enlarged(film, session)
         said = told([*stills.notices, *film.notices, *outputs.notices], 0, say)
@@ -127,6 +129,11 @@ def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figur
     if job.stills:
         told(_left_open(stills, bare, figures.frames), 0, say)
     return figures
+
+
+def _pixels(job: Job, film: Film) -> Pixels:
+    """The layout that frames come back in: the film's own, but for PNG what that stores, so that nothing is lost."""
+    return "bgr24" if is_folder(job.target, job.target_format) else film.source.pixels
 
 
 def _check_stills(job: Job) -> None:
@@ -180,19 +187,27 @@ def told(notices: Sequence[str], said: int, say: Say) -> int:
 class _Outputs:
     """Where the frames of a conversion go: the film, and on request maps, a log and a contact sheet."""
 
-    def __init__(self, job: Job, film: Film, session: Session, stack: ExitStack) -> None:
+    def __init__(self, job: Job, film: Film, result: Result, session: Session, stack: ExitStack) -> None:
         source = film.source
         self._film = film
         self._session = session
         self._compare = job.compare
         width = 2 * source.width if job.compare else None
         self._sink = stack.enter_context(
-            create_film(job.target, like=film, codec=job.codec, crf=job.crf, format=job.target_format, width=width)
+            create_film(
+                job.target,
+                like=film,
+                codec=job.codec,
+                crf=job.crf,
+                format=job.target_format,
+                width=width,
+                pixels=result.pixels,
+            )
         )
         max_hops = session.brief.max_hops
         self._maps = MapFolder(job.maps, max_hops=max_hops) if job.maps else None
         self._log = stack.enter_context(LogOut(job.log)) if job.log else None
-        self._sheet = _Sheet(job.sheet, film, max_hops) if job.sheet else None
+        self._sheet = _Sheet(job.sheet, film, result, max_hops) if job.sheet else None
         if self._sheet:
             stack.callback(self._sheet.save)
 
@@ -230,9 +245,10 @@ def _beside(left: Buffer, right: Buffer, film: Film) -> Buffer:
 class _Sheet:
     """Gathers a few moments of the film for a contact sheet."""
 
-    def __init__(self, path: Path, film: Film, max_hops: int) -> None:
+    def __init__(self, path: Path, film: Film, result: Result, max_hops: int) -> None:
         self._path = path
         self._film = film
+        self._painted = film.source.model_copy(update={"pixels": result.pixels})
         self._max_hops = max_hops
         self._rows: list[SheetRow] = []
         self._step = max(1, (film.frame_count_estimate or SHEET_STEP * SHEET_ROWS) // SHEET_ROWS)
@@ -246,17 +262,14 @@ class _Sheet:
         self._rows.append(
             SheetRow(
                 pts=float(painted.pts),
-                raw=self._upright(pair.raw.buffer),
-                painted=self._upright(painted.image.reshape(-1)),
+                raw=upright(pair.raw.buffer, self._film.source, self._film.tags),
+                painted=upright(painted.image.reshape(-1), self._painted, self._film.tags),
                 flow=maps["flow"],
                 confidence=maps["confidence"],
                 hops=maps["hops"],
                 holes=maps["holes"].astype(np.bool_),
             )
         )
-
-    def _upright(self, buffer: Buffer) -> Picture:
-        return upright(buffer, self._film.source, self._film.tags)
 
     def save(self) -> None:
         """Writes the sheet. Raises MediaError."""

@@ -22,8 +22,8 @@ Affine = NDArray[np.float32]
 # is known, its few colours say nothing of the others. Squared levels.
 LEAVE_ALONE = 10 * 8.0**2
 
-# Pictures are compared over cells of so many pixels a side, at least: paint has its edges where the raw picture has them
-# to about that. And over so many cells at most: more of them tell no more, and take longer.
+# Pictures are compared over cells of so many pixels a side, at least: as exactly as edges of paint lie on those of the
+# raw picture. And over so many cells at most: more of them tell no more, and take longer.
 CELL_PX = 4
 MOST_CELLS = 2**14
 # Nodes of the table on each axis: 32 levels apart.

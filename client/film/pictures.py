@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from ...proto.messages import Source
+from ...proto.messages import Pixels, Source
 from ..errors import MediaError
 from .media import (
     Buffer,
@@ -108,9 +108,11 @@ class PictureFolderOut:
 
     A frame keeps the name of the picture it comes from; the frames of a film are numbered from 1, and turned upright
     as PNG has no tag for it. Sound and subtitles are left out.
+
+    pixels: the layout that frames are given in; the film's, if nothing is said. In bgr24 they are kept to the bit.
     """
 
-    def __init__(self, folder: Path, *, like: Film) -> None:
+    def __init__(self, folder: Path, *, like: Film, pixels: Pixels | None = None) -> None:
         if like.path is not None and folder.exists() and folder.samefile(like.path):
             raise MediaError(f"{folder} is the input; the output must be another folder")
         try:
@@ -122,6 +124,7 @@ class PictureFolderOut:
         )
         self._folder = folder
         self._like = like
+        self._source = like.source.model_copy(update={"pixels": pixels or like.source.pixels})
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -133,11 +136,11 @@ class PictureFolderOut:
         pass
 
     def write(self, pts: int, duration: int | None, buffer: Buffer) -> None:
-        """Writes one frame, given in the source's layout. Raises MediaError."""
+        """Writes one frame. Raises MediaError."""
         self._written += 1
         stem = self._like.stem(pts) or f"{self._written:0{NUMBER_DIGITS}d}"
         file = self._folder / f"{stem}.png"
-        picture = upright(buffer, self._like.source, self._like.tags)
+        picture = upright(buffer, self._source, self._like.tags)
         _, png = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
         try:
             file.write_bytes(png)

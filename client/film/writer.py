@@ -65,18 +65,25 @@ def create_film(
     crf: int | None = None,
     format: str | None = None,  # noqa: A002
     width: int | None = None,
+    pixels: Pixels | None = None,
 ) -> FilmSink:
-    """Where to write the painted film: a PictureFolderOut for a folder or a path without extension, else a FilmOut.
+    """Where to write the painted film: a PictureFolderOut if is_folder says so, else a FilmOut.
 
-    width: of the frames, pixels, if it is not that of the film: not for folders.
+    width: of the frames, pixels, if it is not the film's: not for folders. pixels: their layout, if it is not the film's:
+    for folders alone.
     """
-    if isinstance(file, str | Path) and format is None and (Path(file).is_dir() or not Path(file).suffix):
+    if isinstance(file, str | Path) and is_folder(file, format):
         if width is not None:
             raise MediaError(
                 f"{file} would be a folder of pictures; frames of another width need a film, as in OUT.mp4"
             )
-        return PictureFolderOut(Path(file), like=like)
+        return PictureFolderOut(Path(file), like=like, pixels=pixels)
     return FilmOut(file, like=like, codec=codec, crf=crf, format=format, width=width)
+
+
+def is_folder(file: FileLike, format: str | None = None) -> bool:  # noqa: A002
+    """Whether pictures are to be written there, into a folder: it is one, or is a path without extension."""
+    return isinstance(file, str | Path) and format is None and (Path(file).is_dir() or not Path(file).suffix)
 
 
 class FilmOut:

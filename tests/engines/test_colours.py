@@ -13,7 +13,7 @@ OTHER = noise_texture((192, 128), 8)
 def two_tones(raw: Picture) -> Picture:
     """Paint in two colours, dark and light: no affine map makes it."""
     gray = cv2.cvtColor(cv2.GaussianBlur(raw, (0, 0), 3), cv2.COLOR_BGR2GRAY)
-    return np.where((gray > 128)[..., None], np.uint8((200, 230, 240)), np.uint8((60, 20, 30)))
+    return np.where((gray > 128)[..., None], (200, 230, 240), (60, 20, 30)).astype(np.uint8)
 
 
 def gray_of(picture: Picture) -> Picture:

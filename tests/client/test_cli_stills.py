@@ -1,0 +1,337 @@
+"""`warpaint keyframes` and `warpaint run --stills` as a user runs them: real commands, a real daemon, a real clip."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from support.clips import clip, frames
+from support.daemon import Daemon
+from warpaint.engines.measures import detail_ratio, psnr
+
+WARPAINT = Path(sys.executable).with_name("warpaint")
+FINISHED_WITHIN_S = 60.0
+
+# A shot of bikes.mp4, with cars that pass a fence: made smaller, as the commands run several times.
+FIRST, COUNT = 137, 32
+SIZE = (320, 136)
+
+Picture = NDArray[np.uint8]
+
+
+def command(*arguments: object, daemon: Daemon | None = None) -> "subprocess.CompletedProcess[str]":
+    """A command of `warpaint` to its end."""
+    address = () if daemon is None else ("--daemon", daemon.address)
+    line = [str(WARPAINT), *map(str, arguments), *address]
+    return subprocess.run(line, capture_output=True, text=True, timeout=FINISHED_WITHIN_S)
+
+
+def done(*arguments: object, daemon: Daemon) -> str:
+    """What a command says, which must succeed."""
+    ended = command(*arguments, daemon=daemon)
+    assert ended.returncode == 0, ended.stderr
+    return f"{ended.stdout}\n{' '.join(ended.stderr.split())}"
+
+
+def refused(*arguments: object, daemon: Daemon | None = None) -> str:
+    """What a command says, which must fail in an orderly way."""
+    ended = command(*arguments, daemon=daemon)
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def by_hand(picture: Picture) -> Picture:
+    """What stands here for an artist: smooth areas in colours of their own, edges drawn in ink."""
+    smooth = cv2.edgePreservingFilter(picture, flags=cv2.RECURS_FILTER, sigma_s=40, sigma_r=0.5)
+    warm = cv2.transform(smooth, np.array([[0.5, 0.2, 0], [0, 0.8, 0.2], [0, 0.1, 1.1]], np.float32))
+    edges = cv2.Canny(cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY), 40, 120)
+    warm[edges > 0] = (60, 20, 30)
+    return np.asarray(warm, np.uint8)
+
+
+def written(folder: Path) -> list[Picture]:
+    return [read(file) for file in sorted(folder.iterdir())]
+
+
+def read(file: Path) -> Picture:
+    picture = cv2.imread(str(file))
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
+def repaint(folder: Path, paint: Callable[[Picture], Picture] = by_hand) -> list[int]:
+    """Paints all pictures of a folder; the frames that they are of."""
+    files = sorted(folder.iterdir())
+    for file in files:
+        assert cv2.imwrite(str(file), paint(read(file)))
+    return [int(file.stem.removeprefix("frame_")) for file in files]
+
+
+@pytest.fixture(scope="module")
+def raw() -> list[Picture]:
+    return list(frames("bikes", SIZE, start=FIRST, stop=FIRST + COUNT))
+
+
+@pytest.fixture(scope="module")
+def shot(raw: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shot as a folder of pictures, numbered from 1, so that nothing is lost on the way in and out."""
+    folder = tmp_path_factory.mktemp("shot") / "frames"
+    folder.mkdir()
+    for number, picture in enumerate(raw, start=1):
+        assert cv2.imwrite(str(folder / f"{number:06d}.png"), picture)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stills(shot: Path, tmp_path_factory: pytest.TempPathFactory, shared_daemon: Daemon) -> Path:
+    """The keyframes of the shot, painted."""
+    folder = tmp_path_factory.mktemp("stills") / "by hand"
+    done("keyframes", shot, folder, daemon=shared_daemon)
+    repaint(folder)
+    return folder
+
+
+def film_of(path: Path, pictures: Sequence[Picture], *, turned: bool = False) -> Path:
+    """A lossless film of pictures; turned: tagged as one that is stored lying on its side."""
+    plain = path.with_name(f"plain-{path.name}")
+    height, width = pictures[0].shape[:2]
+    with av.open(str(plain), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for picture in pictures:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        out.mux(stream.encode(None))
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        stored = source.streams.video[0]
+        copy = target.add_stream_from_template(stored)
+        if turned:
+            copy.set_display_rotation(90)
+        for packet in source.demux(stored):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    return path
+
+
+# From a film to a painted one
+
+
+def test_keyframes_are_written_by_their_frame_and_told(
+    shot: Path, raw: list[Picture], tmp_path: Path, shared_daemon: Daemon
+) -> None:
+    said = done("keyframes", shot, tmp_path / "my stills", daemon=shared_daemon)
+    files = sorted((tmp_path / "my stills").iterdir())
+    indices = [int(file.stem.removeprefix("frame_")) for file in files]
+    assert indices[0] == 0
+    assert 1 <= len(files) < COUNT / 4
+    for file, index in zip(files, indices, strict=True):
+        assert file.name == f"frame_{index:06d}.png"
+        np.testing.assert_array_equal(read(file), raw[index])
+        assert f"{file.name}  at {index / 25:.2f} s" in said
+    assert f"{len(files)} of {COUNT} frames are worth painting" in said
+    assert f"warpaint run {shot} OUT --stills '{tmp_path / 'my stills'}'" in said
+
+
+def test_the_film_follows_the_stills(
+    shot: Path, raw: list[Picture], stills: Path, tmp_path: Path, shared_daemon: Daemon
+) -> None:
+    said = done("run", shot, tmp_path / "out", "--stills", stills, daemon=shared_daemon)
+    ours, alone = written(tmp_path / "out"), [by_hand(each) for each in raw]
+    indices = [int(file.stem.removeprefix("frame_")) for file in stills.iterdir()]
+    for index in indices:
+        np.testing.assert_array_equal(ours[index], alone[index])
+    assert f"keyframes {len(indices)}" in " ".join(said.split())
+    assert "No still" not in said
+    between = [index for index in range(COUNT) if index not in indices]
+    followed, wanted, bare = ([film[index] for index in between] for film in (ours, alone, raw))
+    # Edges that are drawn anew for each frame lie elsewhere in each: what is followed is their look.
+    blurred = [[cv2.GaussianBlur(each, (0, 0), 4) for each in film] for film in (followed, wanted, bare)]
+    assert psnr(blurred[0], blurred[1]) > psnr(blurred[2], blurred[1]) + 8
+    assert 0.5 < detail_ratio(followed, wanted) < 1.1  # holes have no drawn edges
+
+
+def test_other_stills_make_another_film(shot: Path, raw: list[Picture], tmp_path: Path, shared_daemon: Daemon) -> None:
+    """Any frames, any number; what comes before the first is the raw film, and is told."""
+    (tmp_path / "stills").mkdir()
+    for index in (3, 20):
+        assert cv2.imwrite(str(tmp_path / "stills" / f"{index}.png"), 255 - raw[index])
+    said = done("run", shot, tmp_path / "out", "--stills", tmp_path / "stills", daemon=shared_daemon)
+    ours = written(tmp_path / "out")
+    np.testing.assert_array_equal(ours[0], raw[0])
+    for index in (3, 20):
+        np.testing.assert_array_equal(ours[index], 255 - raw[index])
+    for index in (4, 19, 21, COUNT - 1):
+        assert np.abs(ours[index].astype(int) - (255 - raw[index])).mean() < 12
+    assert "No still shows what begins at frame 0: there the raw frame was taken" in said
+    assert "no_still: a keyframe came without its still, and there was none before it" in said
+
+
+def test_a_film_with_an_extract_and_a_cut(raw: list[Picture], tmp_path: Path, shared_daemon: Daemon) -> None:
+    """Indices are those of the whole film; a shot without a still has the colours of the last one."""
+    other = list(frames("carphone_pristine", SIZE, stop=8))
+    source = film_of(tmp_path / "film.mkv", [*raw[:10], *other])
+    said = done("keyframes", source, tmp_path / "stills", "--start", 0.15, daemon=shared_daemon)
+    assert sorted(file.name for file in (tmp_path / "stills").iterdir()) == ["frame_000004.png", "frame_000010.png"]
+    assert "frame_000010.png  at 0.40 s" in said
+    assert "--start 0.15" in said
+    (tmp_path / "stills" / "frame_000010.png").unlink()
+    repaint(tmp_path / "stills", lambda picture: 255 - picture)
+    assert cv2.imwrite(str(tmp_path / "stills" / "frame_000001.png"), raw[1])
+    flags = ("--stills", tmp_path / "stills", "--start", 0.15, "--codec", "ffv1")
+    said = done("run", source, tmp_path / "out.mkv", *flags, daemon=shared_daemon)
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        ours = [np.asarray(each.to_ndarray(format="bgr24"), np.uint8) for each in film.decode(video=0)]
+    assert len(ours) == 14
+    # Within what half the chroma leaves of sharp edges between colours.
+    assert np.abs(ours[0].astype(int) - (255 - raw[4])).mean() < 5
+    assert np.abs(ours[-1].astype(int) - (255 - other[-1])).mean() < 20
+    assert "Stills outside the extract are left out: frame_000001.png." in said
+    assert "No still shows what begins at frame 10: there the raw frame was taken, in the colours" in said
+
+
+def test_a_film_that_lies_on_its_side_has_stills_that_stand(tmp_path: Path, shared_daemon: Daemon) -> None:
+    across = np.zeros((48, 64, 3), np.uint8)
+    across[:, :, 1] = np.linspace(0, 250, 64)  # from left to right, as stored
+    source = film_of(tmp_path / "film.mkv", [across] * 3, turned=True)
+    done("keyframes", source, tmp_path / "stills", daemon=shared_daemon)
+    assert [each.shape for each in written(tmp_path / "stills")] == [(64, 48, 3)]
+
+    def paint(picture: Picture) -> Picture:
+        painted = picture.copy()
+        painted[:16] = 240  # a light sky over it
+        return painted
+
+    repaint(tmp_path / "stills", paint)
+    [still] = written(tmp_path / "stills")
+    done("run", source, tmp_path / "out", "--stills", tmp_path / "stills", daemon=shared_daemon)
+    for each in written(tmp_path / "out"):
+        assert each.shape == (64, 48, 3)
+        assert np.abs(each.astype(int) - still).mean() < 4
+
+
+def test_another_size_is_scaled_and_told(shot: Path, stills: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    (tmp_path / "large").mkdir()
+    for file in stills.iterdir():
+        assert cv2.imwrite(str(tmp_path / "large" / file.name), cv2.resize(read(file), None, fx=2, fy=2))
+    said = done("run", shot, tmp_path / "out", "--stills", tmp_path / "large", "--end", 0.2, daemon=shared_daemon)
+    assert "Stills are scaled to 320x136: frame_000000.png" in said
+    assert np.abs(written(tmp_path / "out")[0].astype(int) - read(stills / "frame_000000.png")).mean() < 8
+
+
+def test_a_canvas_that_is_smaller_is_told(shot: Path, stills: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    flags = ("--stills", stills, "--max-pixels", 20_000, "--end", 0.1)
+    said = done("run", shot, tmp_path / "out", *flags, daemon=shared_daemon)
+    assert "enlarged to 320x136, its stills too" in said
+
+
+# What is wrong is told before anything is painted
+
+
+def test_stills_that_cannot_be_used_are_named(shot: Path, stills: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for name, picture in {
+        "frame_000001.png": read(stills / "frame_000000.png"),
+        "frame_000500.png": read(stills / "frame_000000.png"),
+        "frame_000002.png": np.zeros((64, 64, 3), np.uint8),
+    }.items():
+        assert cv2.imwrite(str(wrong / name), picture)
+    (wrong / "frame_000003.png").write_bytes(b"half of a pic")
+    said = refused("run", shot, tmp_path / "out", "--stills", wrong)
+    assert said.startswith(f"warpaint: {wrong} has stills that cannot be used: ")
+    assert f"frame_000500.png: there is no frame 500: the film has {COUNT}, 0 to {COUNT - 1}" in said
+    assert "frame_000002.png: it is 64x64, and the film 320x136" in said
+    assert "frame_000003.png: is not a picture" in said
+    assert "frame_000001.png" not in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--painter", "filters"), "--stills is for the painter 'stills'; 'filters' paints"),
+        (("--flow", "none"), "--stills needs a flow"),
+        (("--keyframes", "seldom"), "seldom"),
+    ],
+    ids=["painter", "flow", "keyframes"],
+)
+def test_flags_that_contradict_stills_are_told(
+    shot: Path, stills: Path, tmp_path: Path, flags: tuple[str, ...], told: str
+) -> None:
+    ended = command("run", shot, tmp_path / "out", "--stills", stills, *flags)
+    assert ended.returncode in (1, 2)
+    assert told in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_may_say_more_than_stills_do(shot: Path, stills: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    flags = ("--stills", stills, "--painter", "stills", "--keyframes", "auto", "--keyframe-threshold", 0)
+    said = done("run", shot, tmp_path / "out", *flags, "--end", 0.9, daemon=shared_daemon)
+    assert "No still shows what begins at frame " in said
+
+
+def test_the_stills_are_not_written_over(stills: Path, shot: Path) -> None:
+    assert "is the folder of the stills" in refused("run", shot, stills, "--stills", stills)
+
+
+def test_pictures_that_may_be_painted_are_kept(shot: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    (folder / "frame_000000.png").write_bytes(b"hours of work")
+    said = refused("keyframes", shot, folder, daemon=shared_daemon)
+    assert "may be painted already: frame_000000.png" in said
+    assert "--force" in said
+    assert (folder / "frame_000000.png").read_bytes() == b"hours of work"
+    done("keyframes", shot, folder, "--force", "--end", 0.1, daemon=shared_daemon)
+    assert read(folder / "frame_000000.png").shape == (136, 320, 3)
+
+
+def test_a_film_as_pictures_shows_stills_to_the_bit(raw: list[Picture], tmp_path: Path, shared_daemon: Daemon) -> None:
+    """Though half the film's chroma is missing."""
+    source, still = film_of(tmp_path / "film.mkv", raw[:4]), by_hand(raw[2])
+    (tmp_path / "stills").mkdir()
+    assert cv2.imwrite(str(tmp_path / "stills" / "2.png"), still)
+    flags = ("--stills", tmp_path / "stills", "--sheet", tmp_path / "sheet.png")
+    done("run", source, tmp_path / "out", *flags, daemon=shared_daemon)
+    np.testing.assert_array_equal(written(tmp_path / "out")[2], still)
+    assert read(tmp_path / "sheet.png").std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("missing.mp4", "out"), "no such file"), (("SHOT", "SHOT/000001.png"), "cannot be made")],
+    ids=["film", "folder"],
+)
+def test_what_keyframes_cannot_do_is_told(
+    shot: Path, tmp_path: Path, shared_daemon: Daemon, arguments: tuple[str, str], told: str
+) -> None:
+    source, folder = (tmp_path / each.replace("SHOT", str(shot)) for each in arguments)
+    assert told in refused("keyframes", source, folder, daemon=shared_daemon)
+
+
+def test_keyframes_need_a_flow(shot: Path, tmp_path: Path) -> None:
+    assert "without a flow every frame is a keyframe" in refused("keyframes", shot, tmp_path / "new", "--flow", "none")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pipe_cannot_be_looked_at_twice(tmp_path: Path, stills: Path) -> None:
+    """Its frames are counted before any is painted."""
+    source = film_of(tmp_path / "film.mkv", list(frames("bikes", SIZE, start=FIRST, stop=FIRST + 4)))
+    data = source.read_bytes()
+    line = [str(WARPAINT), "run", "/dev/stdin", str(tmp_path / "out"), "--stills", str(stills)]
+    ended = subprocess.run(line, input=data, capture_output=True, timeout=FINISHED_WITHIN_S)
+    assert ended.returncode == 1, ended.stderr
+    assert b"cannot be read twice" in ended.stderr
+
+
+def test_the_clip_is_there() -> None:
+    """Or these tests show nothing."""
+    assert clip("bikes").is_file()
