@@ -374,7 +374,7 @@ def _with_keyframe(
     under, references, job = painting.under, now.references, painting.ask.jobs[0]
     picture, progress = rolling.locked(picture, under.frame, now.progress, references.keyframe, brief)
     first = now.live.keyframe_epoch < now.live.asked_epoch or references.keyframe is None
-    replaces = first or painting.anew or rolling.replaces(under.frame, references, progress, brief)
+    replaces = first or painting.anew or rolling.replaces(job.frame, references, progress, brief)
     fresh = replace(under, number=references.free_number, painted=picture, memory=done.memory, replaces=replaces)
     references = references.plus(fresh)
     live = replace(now.live, keyframe_epoch=job.epoch, shown_since=None, faded=not replaces)

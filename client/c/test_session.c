@@ -61,12 +61,14 @@ static void push_frame(int timeout_ms)
     say(code);
 }
 
-/* A frame with a control image, which has `bytes` bytes. */
+/* A frame with a control image, which has `bytes` bytes. A still marks it as a keyframe. */
 static void push_control(const char *kind, size_t bytes)
 {
     static unsigned char frame[WIDTH * HEIGHT], image[3 * WIDTH * HEIGHT];
     wp_control controls[] = {{kind, image, bytes}};
-    wp_code code = wp_push_controls(session, frame, sizeof frame, controls, 1, STEP_MS * pushed, -1, NULL);
+    bool still = strcmp(kind, "still") == 0;
+    wp_code code = (still ? wp_push_keyframe : wp_push_controls)(session, frame, sizeof frame, controls, 1,
+                                                                 STEP_MS * pushed, -1, NULL);
 
     pushed += code == WP_OK;
     say(code);

@@ -69,8 +69,8 @@ def create_film(
 ) -> FilmSink:
     """Where to write the painted film: a PictureFolderOut if is_folder says so, else a FilmOut.
 
-    width: of the frames, pixels, if it is not the film's: not for folders. pixels: their layout, if it is not the film's:
-    for folders alone.
+    width: of the frames, pixels, if it is not the film's: not for folders. pixels: their layout, if not the film's: for
+    folders alone.
     """
     if isinstance(file, str | Path) and is_folder(file, format):
         if width is not None:

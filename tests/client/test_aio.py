@@ -248,6 +248,24 @@ def test_control_images_go_with_a_frame(router: Router) -> None:
     in_loop(push_one())
 
 
+def test_frames_are_marked_by_their_number(router: Router) -> None:
+    """A still marks its frame."""
+    router.paints = False
+
+    async def paint() -> None:
+        async with AsyncClient(router.address) as client, client.session() as session:
+            await session.push(picture(0), 0, keyframe=True)
+            pushing = asyncio.create_task(session._push_all([picture(1), picture(2)], 25, {0}, {1: picture(9)}))
+            assert await happens(lambda: router.taken == [0, 1, 2])
+            [sitting] = router.sittings.values()
+            sent = [(frame.keyframe, frame.controls) for frame, _ in sitting.pending]
+            assert sent == [(True, ()), (True, ()), (True, ("still",))]
+            router.paint()
+            await pushing
+
+    in_loop(paint())
+
+
 def test_paint_says_what_the_frames_raise(router: Router) -> None:
     def broken() -> Iterator[NDArray[np.uint8]]:
         yield picture(0)

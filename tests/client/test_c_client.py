@@ -604,6 +604,19 @@ def test_control_images_go_along(programs: Path, shared_daemon: Daemon) -> None:
         assert tell("close") == "closed received 1 painted 1 dropped 0 failed 0"
 
 
+def test_a_frame_is_marked(programs: Path, router: Router) -> None:
+    router.paints = False
+    with told(programs, router.address) as tell:
+        tell("open plain")
+        assert tell(f"control depth {3 * 64 * 48}") == "OK"
+        assert tell(f"control still {3 * 64 * 48}") == "OK"
+        tell("ping 5000")  # the frames are there before its answer
+        [sitting] = router.sittings.values()
+        sent = [(frame.keyframe, frame.controls) for frame, _ in sitting.pending]
+        assert sent == [(False, ("depth",)), (True, ("still",))]
+        router.paint()
+
+
 def test_credit_is_honoured(programs: Path, router: Router) -> None:
     router.paints = False
     with told(programs, router.address) as tell:

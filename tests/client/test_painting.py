@@ -354,6 +354,46 @@ def test_what_is_no_control_image_is_a_value_error(client: Client, controls: Any
         assert painted_one(session, GOOD, 1).index == 0
 
 
+# Keyframes by hand
+
+
+def test_marked_frames_are_painted_in_full(client: Client, frames: list[NDArray[np.uint8]]) -> None:
+    with client.session(look="poster", keyframes="marked") as session:
+        painted = list(session.paint(frames, keyframes={2, 5}))
+        session.push(frames[0], 400, keyframe=True)
+        painted += session.results()
+    assert [each.index for each in painted if each.info.keyframe] == [0, 2, 5, 10]
+
+
+def test_stills_are_seen_with_their_frames(client: Client, frames: list[NDArray[np.uint8]]) -> None:
+    stills = {number: 255 - frames[number] for number in (0, 6)}
+    with client.session(painter="stills", keyframes="marked", fade_s=0.0) as session:
+        painted = list(session.paint(frames, stills=stills))
+    assert [each.index for each in painted if each.info.keyframe] == [0, 6]
+    for number, still in stills.items():
+        np.testing.assert_array_equal(painted[number].image, still)
+    for each, frame in zip(painted, frames, strict=True):
+        assert np.abs(each.image.astype(int) - (255 - frame)).mean() < 20
+    assert not session.notices
+
+
+def test_a_keyframe_without_its_still_is_noticed(client: Client, frames: list[NDArray[np.uint8]]) -> None:
+    with client.session(painter="stills", keyframes="marked") as session:
+        [painted] = session.paint(frames[:1])
+    np.testing.assert_array_equal(painted.image, frames[0])
+    assert [notice.code for notice in session.notices] == [Code.NO_STILL]
+
+
+@pytest.mark.parametrize("pacing", ["every", "live"])
+def test_a_still_of_another_size_is_told(client: Client, pacing: Any) -> None:
+    wrong = {"still": GOOD[:, :63]}
+    with (
+        client.session(painter="stills", pacing=pacing, max_delay_ms=60_000) as session,
+        pytest.raises(ValueError, match=r"'still' must be uint8 \(48, 64, 3\)"),
+    ):
+        session.push(GOOD, 0, wrong, keyframe=True)
+
+
 def test_a_frame_that_cannot_be_painted_does_not_end_the_session(
     failing_daemon: Daemon, frames: list[NDArray[np.uint8]]
 ) -> None:

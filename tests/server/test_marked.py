@@ -205,7 +205,7 @@ def test_a_snapshot_of_before_there_was_such_memory_is_read(moving: list[Frame])
 def test_a_mark_is_not_remembered(moving: list[Frame]) -> None:
     session = Session(Brief(look="stills"), SIZE)
     drive(session, replace(moving[0], keyframe=True), Dis(), Stills())
-    assert not any(reference.frame.keyframe for reference in session.state().references.values())
+    assert not any(each.frame.keyframe for each in session.state().references.kept.values())
 
 
 def test_a_mark_is_recorded(tmp_path: Path, moving: list[Frame]) -> None:

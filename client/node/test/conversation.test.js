@@ -55,6 +55,13 @@ test('no more frames are sent than the credit', () => {
   assert.deepEqual(types(), ['frame 0', 'frame 1', 'frame 2']);
 });
 
+test('a frame is marked as a keyframe if it is to be painted in full', () => {
+  const still = Buffer.from([1, 2, 3]);
+  conversation.frame(0, PIXEL);
+  conversation.frame(40, PIXEL, { still }, true);
+  assert.deepEqual(said().map(({ keyframe, controls }) => [keyframe, controls]), [[false, []], [true, ['still']]]);
+});
+
 test('credit replaces the number', () => {
   hear({ type: 'credit', frames: 0 });
   assert.equal(conversation.maySend, false);
