@@ -248,7 +248,7 @@ def test_status_tells_of_the_daemon_its_engines_and_its_sessions(running: Daemon
         assert status.uptime_s > 0
         assert 2**24 < status.resident_bytes < 2**31
         engines = {(each.kind, each.name): each for each in status.engines}
-        assert set(engines) == {("painter", "filters"), ("painter", "identity"), ("flow", "dis")}
+        assert set(engines) == {("painter", "filters"), ("painter", "identity"), ("painter", "stills"), ("flow", "dis")}
         assert engines[("painter", "filters")].calls > 0
         assert 0 < engines[("flow", "dis")].mean_ms < 1e3
         [session] = [each for each in status.sessions if each.session == 77]
