@@ -62,8 +62,8 @@ def _lanczos(lobes: int) -> NDArray[np.float32]:
 
 # The same for bicubic resampling afterwards: as exact as Lanczos's kernel of eight pixels, in the time of bicubic.
 HALFWAY_EXACT = _lanczos(4)
-# A layer that is seen in less than this share of the canvas has its flow enlarged there alone: that takes three times
-# as long a pixel as all at once.
+# A reference that is seen in less than this share of the canvas has its flow enlarged there alone: that takes three
+# times as long a pixel as all at once.
 FLOW_IN_PARTS = 0.3
 # A share that changes no level of 256.
 NOT_SEEN = 1 / 512
@@ -338,14 +338,10 @@ def _numbers(number: Numbers) -> list[int]:
     return [int(each) for each in np.flatnonzero(np.bincount(number.reshape(-1))) if each]
 
 
-def _around(mask: NDArray[np.uint8], margin: int = 0) -> Strip:
-    """The window that holds all of a mask [h, w], with a margin."""
+def _around(mask: NDArray[np.uint8]) -> Strip:
+    """The window that holds all of a mask [h, w]."""
     x, y, w, h = cv2.boundingRect(mask)
-    rows, columns = (
-        slice(max(0, start - margin), min(end, start + length + margin))
-        for start, length, end in ((y, h, mask.shape[0]), (x, w, mask.shape[1]))
-    )
-    return rows, columns
+    return slice(y, y + h), slice(x, x + w)
 
 
 def _blended(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:

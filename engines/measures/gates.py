@@ -74,9 +74,9 @@ class Gate:
 #
 # - Steadiness. A steady film has new keyframes with seeds of their own all the same, every half second in a hard
 #   film: so at 15 frames it gains little. What creeps or lags loses there: 0.2 to 0.6 frozen, torn or averaged.
-# - Crispness. Good is 0.95 to 1.05. Moving paint by parts of a pixel takes a tenth of strokes that are two pixels thin,
-#   which is no cheating; a blur of sigma 1 takes three quarters, an average of two frames a sixth to a half. Tearing
-#   adds in some places what blur takes away in others: so blocks have gates of their own.
+# - Crispness. Moving paint by parts of a pixel takes three hundredths of strokes that are two pixels thin, if done
+#   once and well; a blur of sigma 1 takes three quarters, an average of two frames a sixth to a half, what trusts every
+#   flow adds a tenth. Tearing adds in some places what blur takes away in others: so blocks have gates of their own.
 # - Fidelity. Another seed is the yardstick, read from how alone changes from frame to frame: 2.1, 2.5, 4.0 and 5.3
 #   levels, where films of two seeds differ by 2.3, 2.5, 4.0 and 5.3. Carried paint falls behind the light of the film,
 #   by twice that in a face that turns. Torn or frozen it is five times and more.
@@ -92,7 +92,7 @@ GATES: tuple[Gate, ...] = (
     Gate("steady_fixed_1", "against one seed at 1 frame", " x", low=1.5, decimals=1),
     Gate("steady_fixed_5", "against one seed at 5 frames", " x", low=1.0, decimals=1),
     Gate("steady_fixed_15", "against one seed at 15 frames", " x", low=0.5),
-    Gate("crispness", "crispness", low=0.85, high=1.15),
+    Gate("crispness", "crispness", low=0.95, high=1.05),
     Gate("crispness_low", "crispness, softest blocks", low=0.8),
     Gate("crispness_high", "crispness, roughest blocks", high=1.25),
     Gate("fidelity", "fidelity", " levels", high=3.0, of_yardstick=True),

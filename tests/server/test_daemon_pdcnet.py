@@ -60,7 +60,10 @@ def introduced(running: Daemon) -> tuple[str, float, float]:
 
 
 def painted(running: Daemon, clip: list[NDArray[np.uint8]], **wishes: Any) -> list[Any]:
-    with Client(running.address) as client, client.session(painter="filters", look="poster", **wishes) as session:
+    with (
+        Client(running.address) as client,
+        client.session(painter="filters", look="poster", repaint_gap_s=0.0, **wishes) as session,
+    ):
         return list(session.paint(clip))
 
 

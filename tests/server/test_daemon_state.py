@@ -48,6 +48,7 @@ STEADY: dict[str, Any] = {
     "cut_detection": False,
     "hole_limit": 1.0,
     "fade_s": 0.0,
+    "repaint_gap_s": 0.0,
 }
 OFTEN = ("--snapshot-s", "0.01")
 ONCE = ("--snapshot-s", "3000")

@@ -10,9 +10,9 @@ from support.scenes import film, two_layers
 from warpaint.client.painting import Client
 from warpaint.engines.measures import Verdict
 
-# What fails though nobody cheats. A new keyframe comes in over a tenth of a second, but what the last output showed is
-# gone at once, and with it most of what a film of much motion shows: so this one still jumps.
-STILL_TO_MEND = {"scene": {"pop"}}
+# What fails though nobody cheats: holes that are filled and not yet painted have no strokes, and paint is softened
+# where that of two references meets. In pictures as small as these that is much of what moves.
+STILL_TO_MEND = {"bigbuckbunny": {"crispness"}, "bikes": {"crispness"}, "scene": {"crispness"}}
 
 
 def raw_film(name: str) -> Film:
