@@ -403,10 +403,10 @@ class TestGates:
 
     def test_words(self) -> None:
         gates = {gate.figure: gate for gate in GATES}
-        assert gates["crispness"].bound_of(Figures()) == "allowed 0.85 to 1.15"
+        assert gates["crispness"].bound_of(Figures()) == "allowed 0.95 to 1.05"
         assert gates["painted_share"].said(0.123) == "12.3 %"
         assert gates["painted_share"].bound_of(Figures()) == "at most 75.0 %"
-        assert gates["crispness"].allowed(Figures()) == "0.85 to 1.15"
+        assert gates["crispness"].allowed(Figures()) == "0.95 to 1.05"
         assert [gates[name].allowed(Figures()) for name in ("steady_1", "pop")] == ["≥ 2.0 x", "≤ 3.0 x"]
         assert gates["pop"].said(None) == "not known"
 

@@ -355,7 +355,7 @@ def test_a_session_that_nobody_comes_back_to_ends_after_a_start_too(tmp_path: Pa
 
 def test_files_that_are_no_sessions_are_left_out_and_left_alone(tmp_path: Path, clip: list[Picture]) -> None:
     with keeping(tmp_path, *OFTEN) as first, Wire(first.address) as wire:
-        token = wire.open(SOURCE, painter="identity").token
+        token = wire.open(SOURCE, painter="identity", brief=Brief(repaint_gap_s=0.0)).token
         for index in range(3):
             wire.frame(index, clip[index].tobytes())
             wire.expect(Painted)
