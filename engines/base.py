@@ -169,13 +169,15 @@ class Habits:
     pixels. least_hole: holes that no square of so many pixels fits into are filled
     cheaply. batches: jobs of several sessions may come in one
     call, and what one of them takes is then shared by all. lasting_memory: what it gave with the last keyframe it wants
-    with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too.
+    with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too. at_once: its
+    paint costs nothing, so the holes of each frame are painted, whatever `Brief.repaint_gap_s`.
     """
 
     crop_sides: tuple[int, ...] = ()
     crop_context: int = 8
     least_hole: int = 0
     batches: bool = False
+    at_once: bool = False
     lasting_memory: bool = False
 
     def __post_init__(self) -> None:

@@ -128,7 +128,7 @@ class Session:
 
         # Fill: holes that are not worth the painter's while, or all if others were painted just now.
         holes = composition.holes
-        due = rolling.repaint_due(progress, frame.pts, brief)
+        due = self._habits.at_once or rolling.repaint_due(progress, frame.pts, brief)
         small = tiny(holes, self._habits.least_hole) if due else holes
         composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 

@@ -128,6 +128,7 @@ static const char *const VAES[] = {"full", "tiny", NULL};
 static const char *const KEYFRAME_STARTS[] = {"raw", "warped", NULL};
 static const char *const KEYFRAMES[] = {"auto", "marked", NULL};
 static const char *const UNPAINTED[] = {"raw", "held", NULL};
+static const char *const ENTRY[] = {"lazy", "fade", NULL};
 
 const char *wp_reason_name(wp_reason reason)
 {
@@ -532,6 +533,8 @@ static const struct field BRIEF_FIELDS[] = {NAME("look", OR_NIL),
                                             NUM("repaint_gap_s", 0, 0, 3600),
                                             NUM("confidence", 0, 0, 1),
                                             INT("max_hops", 0, 1, 254),
+                                            INT("references", 0, 1, 8),
+                                            ONE_OF("keyframe_entry", 0, ENTRY),
                                             NUM("fade_s", 0, 0, 10),
                                             ONE_OF("when_unpainted", 0, UNPAINTED),
                                             INT("feather", 0, 0, 64),

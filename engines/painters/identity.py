@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from ..base import PaintDone, PaintJob
+from ..base import Habits, PaintDone, PaintJob
 
 
 class Identity:
     """A Painter whose paintings are the raw pictures."""
 
+    habits = Habits(at_once=True)
     looks = ("identity",)
 
     def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
