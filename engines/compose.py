@@ -186,14 +186,21 @@ def compose(
     holes as well; not, where something else will be seen there.
     """
     size = next(iter(sources.values())).paint.shape[:2]
-    finds = _finds(sources, last, to_last, matches, threshold, max_hops, whole=to_last.confidence.shape == size)
-    coming = first if fade >= 1.0 else None
-    origins, total = _settled(finds, coming)
+    slack = HALF_A_PIXEL if to_last.confidence.shape == size else NEXT_TO_NO_PIXEL
+
+    def find(number: int) -> _Find:
+        if not number:
+            return _followed(last, to_last, threshold, max_hops, slack)
+        return _found(number, sources[number].own, matches[number], threshold, slack)
+
+    followed, *found = workers.each(find, [0, *matches])
+    finds = dict(zip(matches, found, strict=True))
+    origins, total = _settled(followed, finds, first if fade >= 1.0 else None)
     holes = _holes(total, origins.hops > max_hops, size, feather)
     hidden = None if under_holes else _hidden(holes, origins.number.shape)
     paint = _rendered(sources, origins, hidden)
     if first is not None and 0.0 < fade < 1.0:
-        over = _rendered(sources, _settled(finds, first)[0], hidden)
+        over = _rendered(sources, _settled(followed, finds, first)[0], hidden)
         paint = cv2.addWeighted(over, fade, paint, 1 - fade, 0)
     return Composition(paint, origins, holes)
 
@@ -204,27 +211,6 @@ class _Find:
 
     origins: Origins
     trust: Weight
-
-
-def _finds(
-    sources: Mapping[int, Source],
-    last: Origins,
-    to_last: Match,
-    matches: Mapping[int, Match],
-    threshold: float,
-    max_hops: int,
-    *,
-    whole: bool,
-) -> list[_Find]:
-    """What the last frame's origins say, and then what each reference says by itself."""
-    slack = HALF_A_PIXEL if whole else NEXT_TO_NO_PIXEL
-
-    def find(number: int) -> _Find:
-        if not number:
-            return _followed(last, to_last, threshold, max_hops, slack)
-        return _found(number, sources[number].own, matches[number], threshold, slack)
-
-    return workers.each(find, [0, *matches])
 
 
 def _followed(last: Origins, to_last: Match, threshold: float, max_hops: int, slack: float) -> _Find:
@@ -265,12 +251,11 @@ def hops_after(before: Hops, flow: Flow, *, slack: float = HALF_A_PIXEL) -> Hops
     return after
 
 
-def _settled(finds: Sequence[_Find], first: int | None) -> tuple[Origins, Weight]:
+def _settled(followed: _Find, found: Mapping[int, _Find], first: int | None) -> tuple[Origins, Weight]:
     """Each pixel's origin, and how much all that may be there is trusted together, [h, w] each.
 
-    What was there is kept as long as it is trusted; `first` goes before it.
+    What was there is kept as long as it is trusted; `first` goes before it. found: by number, the newest first.
     """
-    followed, *found = finds
     before = followed.origins
     number, offset, hops = before.number.copy(), before.offset.copy(), before.hops.copy()
     score = followed.trust + np.float32(KEPT) * (followed.trust > LEAST_TRUST)
@@ -278,8 +263,7 @@ def _settled(finds: Sequence[_Find], first: int | None) -> tuple[Origins, Weight
         score += (number == first) * followed.trust * np.float32(1 + KEPT)
     score[number == 0] = -1
     unknown = 1 - followed.trust
-    for place, find in enumerate(found):
-        own = int(find.origins.number.flat[0])
+    for place, (own, find) in enumerate(found.items()):
         bid = find.trust - np.float32(NEWER * place)
         if own == first:
             bid += find.trust * np.float32(1 + KEPT)

@@ -148,16 +148,13 @@ class LiveSession:
         # Paint: a keyframe if one is due, or else the holes; one of each at a time.
         holes = composition.holes if composition else None
         progress = rolling.with_holes(now.progress, holes, frame.pts, brief)
-        changing = references.coming is not None  # holes would be painted among paint that is to go
-        wanted = _wanted(
-            replace(now, progress=progress), frame, glimpse, last, holes, brief, self._habits, changing=changing
-        )
+        wanted = _wanted(replace(now, progress=progress), frame, glimpse, last, holes, brief, self._habits)
 
         # Remember.
         self._now = _remembered(now, progress, last, wanted, glimpse, faded=fade >= 1.0)
         self._wanted += [each.ask for each in wanted.values()]
         picture = last.painted if composition is None else _mixed(composition.paint, frame, references, fade, brief)
-        match = None if matches is None else _match_of_keyframe(references, matches)
+        match = rolling.match_of_keyframe(references, matches)
         return [_output(self._now, last, picture, holes, match, keyframe=keyframe)]
 
     def passed(self, frame: Frame) -> Output:
@@ -271,10 +268,6 @@ def _composed(frame: Frame, references: References, matches: Matches, fade: floa
     return rolling.filled(composition, frame.bgr, composition.holes)
 
 
-def _match_of_keyframe(references: References, matches: Matches) -> Match | None:
-    return next((match for number, match in matches.found.items() if references.kept[number].keyframe), None)
-
-
 def _last(
     frame: Frame,
     features: Features | None,
@@ -299,15 +292,7 @@ def _mixed(paint: Picture, frame: Frame, references: References, fade: float, br
 
 
 def _wanted(
-    now: _Rolling,
-    frame: Frame,
-    glimpse: Glance,
-    last: Last,
-    holes: Mask | None,
-    brief: Brief,
-    habits: Habits,
-    *,
-    changing: bool,
+    now: _Rolling, frame: Frame, glimpse: Glance, last: Last, holes: Mask | None, brief: Brief, habits: Habits
 ) -> dict[Kind, InFlight]:
     """What the painter is asked for with this frame."""
     retry_at, number = now.live.retry_at, now.progress.next_job
@@ -318,7 +303,7 @@ def _wanted(
         old = None if holes is None else Composition(last.painted, last.origins, holes)
         job = rolling.keyframe_job(frame, now.epoch, brief, now.progress, now.references, old)
         return {"keyframe": InFlight(PaintAsk([job]), _under(last), now.progress.anew)}
-    if now.in_flight or holes is None or changing:
+    if now.in_flight or holes is None or now.references.coming is not None:  # or the rims would be of both paints
         return {}
     holes = holes & ~tiny(holes, habits.least_hole)
     boxes = crops(holes, habits)
@@ -390,9 +375,8 @@ def _with_patch(
     under, holes = painting.under, painting.holes
     if holes is None:
         return now
-    paint = rolling.repainted(under.painted, holes, painting.boxes, pictures, brief.feather)
-    own = rolling.on_grid(holes, grid)
-    patch = replace(under, number=now.references.free_number, painted=paint, own=own)
+    number = now.references.free_number
+    patch = rolling.patch_of(under, number, holes, painting.boxes, pictures, grid, brief.feather)
     return replace(now, references=now.references.plus(patch))
 
 

@@ -48,7 +48,8 @@ GUESS_SCALE = 4
 WORTH_SEEKING = 0.01
 # And doubled, which takes as long as resampling all of it twice, if this share of it was painted.
 WORTH_DOUBLING = 0.05
-# How many references a session keeps beside the newest keyframe: one takes some nine bytes a pixel.
+# How many references a session keeps beside the newest keyframe. On a grid that is the canvas one takes some twenty
+# bytes a pixel, with the features of `dis`, and sixteen more where it is doubled.
 MOST_REFERENCES = 6
 
 
@@ -196,12 +197,12 @@ def matched(
     if last is None:
         return None
     [to_last] = yield MatchAsk(MatchRequest(features, [_features(last)], [None]), scale.flow)
-    others = [each for each in wanted if each.frame.index != last.frame.index]
+    others = _others(wanted, last)
     found: Sequence[Match] = ()
     if others:
         guesses = [led_on(to_last.flow, each.flow) for each in others]
         found = yield MatchAsk(MatchRequest(features, [_features(each) for each in others], guesses), scale.flow)
-    return _matches(wanted, last, to_last, dict(zip((each.number for each in others), found, strict=True)))
+    return _matches(wanted, others, to_last, found)
 
 
 def matched_at_once(
@@ -214,16 +215,30 @@ def matched_at_once(
     last, wanted = references.last, sought(references, brief)
     if last is None:
         return None
-    others = [each for each in wanted if each.frame.index != last.frame.index]
+    others = _others(wanted, last)
     sources = [_features(last), *map(_features, others)]
     guesses = [None, *(each.flow for each in others)]
     to_last, *found = yield MatchAsk(MatchRequest(features, sources, guesses), scale.flow)
-    return _matches(wanted, last, to_last, dict(zip((each.number for each in others), found, strict=True)))
+    return _matches(wanted, others, to_last, found)
 
 
-def _matches(wanted: Sequence[Reference], last: Last, to_last: Match, found: Mapping[int, Match]) -> Matches:
-    """What was found, in the order of what was sought. The same raw frame as the last one has the same match."""
-    return Matches(to_last, {each.number: found.get(each.number, to_last) for each in wanted})
+def _others(wanted: Sequence[Reference], last: Last) -> list[Reference]:
+    """Those that are not of the last frame: that one's match is theirs too."""
+    return [each for each in wanted if each.frame.index != last.frame.index]
+
+
+def _matches(
+    wanted: Sequence[Reference], others: Sequence[Reference], to_last: Match, found: Sequence[Match]
+) -> Matches:
+    """What was found, in the order of what was sought."""
+    known = {each.number: match for each, match in zip(others, found, strict=True)}
+    return Matches(to_last, {each.number: known.get(each.number, to_last) for each in wanted})
+
+
+def match_of_keyframe(references: References, matches: Matches | None) -> Match | None:
+    """The match with the newest keyframe; None: there is none."""
+    keyframe = references.keyframe
+    return None if matches is None or keyframe is None else matches.found[keyframe.number]
 
 
 def _features(seen: Last | Reference) -> Features:
@@ -299,7 +314,7 @@ def composed(
 def remembered(references: References, last: Last, *, faded: bool) -> References:
     """What the next frame is painted from. faded: the newest keyframe has come in, and what it replaces is to go."""
     references = replace(references, last=last)
-    return thinned(references.come_in() if faded else references)
+    return _thinned(references.come_in() if faded else references)
 
 
 def replaces(frame: Frame, references: References, progress: Progress, brief: Brief) -> bool:
@@ -311,7 +326,7 @@ def replaces(frame: Frame, references: References, progress: Progress, brief: Br
     return brief.keyframe_entry == "fade" or asked_for or references.coming is not None
 
 
-def thinned(references: References) -> References:
+def _thinned(references: References) -> References:
     """Those of the references that are of use: nothing is kept for ever.
 
     The newest keyframe, what was not sought yet, and what the last frame shows: of that so many as a session has room
@@ -439,6 +454,20 @@ def repainted(paint: Picture, holes: Mask, boxes: Sequence[Box], repaints: Seque
     for box, repaint in zip(boxes, repaints, strict=True):
         paint[box.slices] = lay_over(paint[box.slices], repaint, weight[box.slices])
     return paint
+
+
+def patch_of(
+    under: Reference,
+    number: int,
+    holes: Mask,
+    boxes: Sequence[Box],
+    repaints: Sequence[Picture],
+    grid: tuple[int, ...],
+    feather: int,
+) -> Reference:
+    """What was painted of the holes [H, W] of a frame, over its paint, as a reference; grid (h, w): the flow's."""
+    paint = repainted(under.painted, holes, boxes, repaints, feather)
+    return replace(under, number=number, painted=paint, own=on_grid(holes, grid))
 
 
 def filled(composition: Composition, raw: Picture, holes: Mask) -> Composition:

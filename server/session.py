@@ -152,7 +152,7 @@ class Session:
         self._progress = replace(progress, rekey=False)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
         self.epoch = epoch
-        match = None if matches is None else next(m for n, m in matches.found.items() if references.kept[n].keyframe)
+        match = rolling.match_of_keyframe(references, matches)
         return [_output(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)]
 
     def finish(self) -> Step:
@@ -232,11 +232,11 @@ def _with_repaint(
     brief: Brief,
 ) -> tuple[References, Composition]:
     """With the holes painted in, and what was painted as a reference that their pixels come from."""
-    paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, brief.feather)
-    own = rolling.on_grid(composition.holes, composition.hops.shape)
-    reference = Reference(references.free_number, frame.alone, paint, own, features)
-    origins = composition.origins.painted(own, reference.number)
-    return references.plus(reference), replace(composition, paint=paint, origins=origins)
+    under = Reference(0, frame.alone, composition.paint, features=features)
+    number, holes, grid = references.free_number, composition.holes, composition.hops.shape
+    patch = rolling.patch_of(under, number, holes, boxes, repaints, grid, brief.feather)
+    origins = composition.origins.painted(rolling.on_grid(holes, grid), number)
+    return references.plus(patch), replace(composition, paint=patch.painted, origins=origins)
 
 
 def _output(

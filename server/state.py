@@ -93,7 +93,7 @@ class References:
     @property
     def free_number(self) -> int:
         """A number for a new reference: the one after the newest, or the next that is free."""
-        newest = max([0, *list(self.kept)[-1:]])
+        newest = list(self.kept)[-1] if self.kept else 0
         return next(n for n in (1 + (newest + i) % MOST_NUMBER for i in range(MOST_NUMBER)) if n not in self.kept)
 
     @property
