@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -20,7 +19,7 @@ from .bridge import command as bridge_command
 from .compare import command as compare_command
 from .errors import MediaError
 from .film.formats import CODECS
-from .flags import DAEMON_HELP, add_brief_flags, add_session_flags, brief_changes, rate_of
+from .flags import DAEMON_HELP, add_brief_flags, add_extract_flags, add_session_flags, brief_changes
 from .keyframes import Choice, Chosen, choose
 from .leaving import leave
 from .page import command as page_command
@@ -102,9 +101,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", metavar="OUT", type=Path, help="a film by its extension, or a folder for PNG pictures"
     )
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="paint from here on")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="paint up to here")
-    parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of a folder [25]")
+    add_extract_flags(parser, "paint")
     parser.add_argument(
         "--stills",
         type=Path,
@@ -122,9 +119,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_keyframes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", type=Path, help="a film, or a folder of pictures")
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder for PNG pictures, made if it is missing")
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="choose from here on")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="choose up to here")
-    parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of a folder [25]")
+    add_extract_flags(parser, "choose")
     parser.add_argument("--force", action="store_true", help="overwrite pictures of frames that are in DIR")
     parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
     parser.add_argument("--flow", help="one of the daemon's flow engines [its first]")

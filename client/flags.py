@@ -7,8 +7,18 @@ from fractions import Fraction
 from typing import Any, Literal, get_args, get_origin
 
 from ..proto.brief import Brief
+from .film.media import DEFAULT_RATE
 
 DAEMON_HELP = "the daemon's address [the user's own daemon, or one that is started for this]"
+
+
+def add_extract_flags(parser: argparse.ArgumentParser, verb: str, *, of: str = "a folder") -> None:
+    """The flags of what is read of a film: from where, up to where, and how quick a folder's pictures are."""
+    parser.add_argument("--start", type=float, metavar="SECONDS", help=f"{verb} from here on")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help=f"{verb} up to here")
+    parser.add_argument(
+        "--rate", type=rate_of, default=DEFAULT_RATE, help=f"pictures a second of {of} [{DEFAULT_RATE}]"
+    )
 
 
 def add_session_flags(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from ..proto.messages import Painted, Pixels, Result, Totals
 from .conversion import PaintedPair, painted_film
 from .errors import MediaError
 from .film.media import Buffer, Film, plane_shapes
-from .film.pictures import upright
+from .film.pictures import upright, upright_size
 from .film.reader import open_film
 from .film.writer import create_film, is_folder
 from .local_daemon import connected
@@ -22,7 +22,7 @@ from .maps import ALL, MapFolder, save_picture
 from .painting import Session
 from .run_log import LogOut
 from .sheet import SheetRow, contact_sheet
-from .stills import Span, Stills, named, open_stills, upright_size
+from .stills import Span, Stills, named, open_stills
 
 # Moments of the film on a contact sheet: as many as fit a page.
 SHEET_ROWS = 6

@@ -15,7 +15,7 @@ import numpy as np
 from ..proto.messages import Source
 from .errors import MediaError
 from .film.media import seekable
-from .film.pictures import NUMBER_DIGITS, PICTURE_SUFFIXES, is_picture, picture_notices, read_picture
+from .film.pictures import NUMBER_DIGITS, PICTURE_SUFFIXES, is_picture, picture_notices, read_picture, upright_size
 from .film.reader import open_film
 from .images import Image
 
@@ -171,11 +171,6 @@ def open_stills(
     if others := _others(folder):
         notices.append(f"Files in {folder} that are no pictures are passed over: {named(others)}.")
     return Stills(files, source, span, notices)
-
-
-def upright_size(source: Source) -> tuple[int, int]:
-    """The size (W, H) of the film's frames, turned upright."""
-    return (source.width, source.height) if source.rotation % 180 == 0 else (source.height, source.width)
 
 
 def _numbered(folder: Path) -> tuple[dict[int, Path], dict[Path, str]]:

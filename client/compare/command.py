@@ -3,14 +3,13 @@
 import argparse
 import json
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import MediaError
-from ..flags import rate_of
+from ..flags import add_extract_flags
 from ..terminal import console
 from .reading import Take
 
@@ -46,9 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="HTML", help="write curves, strips and slices as one page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and curves for programs")
     parser.add_argument("--row", type=int, metavar="Y", help="the row of the report's slices [where most changes]")
-    parser.add_argument("--rate", type=rate_of, default=Fraction(25), help="pictures a second of folders [25]")
-    parser.add_argument("--start", type=float, metavar="SECONDS", help="compare from here on")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="compare up to here")
+    add_extract_flags(parser, "compare", of="folders")
     parser.add_argument("--gates", action="store_true", help="exit with 1 if a film fails a gate")
     parser.set_defaults(command=_compare, check=_takes_of)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..film.media import DEFAULT_RATE, Film, FilmFrame
-from ..film.pictures import as_bgr
+from ..film.pictures import upright, upright_size
 from ..film.reader import open_film
 
 Picture = NDArray[np.uint8]  # [H, W, 3], BGR, upright
@@ -54,7 +54,7 @@ class Reels:
         with self._opened() as films:
             raw, *others = films
             self.rate: Fraction = raw.average_rate or DEFAULT_RATE
-            self.size = _upright_size(raw)
+            self.size = upright_size(raw.source)
             self.expected = raw.frame_count_estimate
             for take, film in zip(self.takes[1:], others, strict=True):
                 self._check_shape(take, film, raw)
@@ -112,23 +112,16 @@ class Reels:
                 f"{take.path} is shown as {width:.0f}x{height:.0f}, and {self.takes[0].path} as "
                 f"{raw_width:.0f}x{raw_height:.0f}: they must have one shape"
             )
-        if _upright_size(film) != self.size:
-            of_film, of_raw = ("x".join(map(str, size)) for size in (_upright_size(film), self.size))
+        if upright_size(film.source) != self.size:
+            of_film, of_raw = ("x".join(map(str, size)) for size in (upright_size(film.source), self.size))
             self.notes.append(f"{take.label} is {of_film}, and scaled to the raw film's {of_raw}: its figures suffer.")
 
     def _picture(self, film: Film, frame: FilmFrame) -> Picture:
-        stored = as_bgr(frame.buffer, film.source, film.tags)
-        upright = np.ascontiguousarray(np.rot90(stored, -film.source.rotation // 90))
-        if upright.shape[1::-1] == self.size:
-            return upright
-        shrinks = upright.shape[1] > self.size[0]
-        return cv2.resize(upright, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def _upright_size(film: Film) -> tuple[int, int]:
-    """Width and height of the pictures, turned upright."""
-    width, height = film.source.width, film.source.height
-    return (height, width) if film.source.rotation % 180 else (width, height)
+        picture = np.ascontiguousarray(upright(frame.buffer, film.source, film.tags))
+        if picture.shape[1::-1] == self.size:
+            return picture
+        shrinks = picture.shape[1] > self.size[0]
+        return cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def _shown_size(film: Film) -> tuple[float, float]:

@@ -186,6 +186,11 @@ def picture_notices(file: Path) -> list[str]:
     return notices
 
 
+def upright_size(source: Source) -> tuple[int, int]:
+    """The size (W, H) of the film's frames, turned upright."""
+    return (source.width, source.height) if source.rotation % 180 == 0 else (source.height, source.width)
+
+
 def upright(buffer: Buffer, source: Source, tags: ColourTags) -> NDArray[np.uint8]:
     """A tight picture in the source's layout as BGR [H, W, 3], turned as one sees it."""
     return np.rot90(as_bgr(buffer, source, tags), -source.rotation // 90)
