@@ -60,7 +60,7 @@ def _lanczos(lobes: int) -> NDArray[np.float32]:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-# The same for bicubic resampling afterwards: as exact as Lanczos's kernel of eight pixels, in the time of bicubic.
+# The same for bicubic resampling afterwards: as exact as Lanczos's kernel of eight pixels, in a quarter of its time.
 HALFWAY_EXACT = _lanczos(4)
 # A reference that is seen in less than this share of the canvas has its flow enlarged there alone: that takes three
 # times as long a pixel as all at once.
@@ -403,8 +403,8 @@ def _resampled(source: Source, places: Flow) -> Picture:
 def doubled(paint: Picture, *, exact: bool = False) -> Picture:
     """The paint [H, W, 3] with a sample between each two, and a fourth channel that means nothing: [2H, 2W, 4].
 
-    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a fifth of the time; if exact, and
-    resampled bicubically, as exact as the paint is by Lanczos's kernel, again in a fifth of the time. What has not
+    Resampled bilinearly, that is nearly as exact as the paint is bicubically, in a quarter of the time; if exact, and
+    resampled bicubically, as exact as the paint is by Lanczos's kernel, again in a quarter of the time. What has not
     moved is the same to the bit. So it pays for paint that is resampled several times.
     """
     weights = HALFWAY_EXACT if exact else HALFWAY

@@ -182,7 +182,12 @@ class Brief(BaseModel):
         description="How a new keyframe comes in. lazy: where older paint cannot be followed any more; fade: all over, "
         "within fade_s. One of other words, or that was asked for, always fades in.",
     )
-    fade_s: float = Field(0.1, ge=0.0, le=10.0, description="Cross-fade from one keyframe to the next, seconds.")
+    fade_s: float = Field(
+        0.1,
+        ge=0.0,
+        le=10.0,
+        description="Cross-fade to a keyframe that comes in over all other paint, seconds; see keyframe_entry.",
+    )
     when_unpainted: Literal["raw", "held"] = Field(
         "raw",
         description="What a live film shows while nothing is painted yet, at its start and after a cut: the raw frame, "

@@ -26,7 +26,7 @@ class Stills:
 
     looks = ("stills",)
     # The tone of what is painted around a hole is read so far, and no farther.
-    habits = Habits(crop_context=RIM_PX, lasting_memory=True)
+    habits = Habits(crop_context=RIM_PX, lasting_memory=True, at_once=True)
 
     def paint(self, jobs: Sequence[PaintJob], cancelled: Callable[[], bool]) -> list[PaintDone]:
         """One result a job, in order. It takes milliseconds, so it is never cancelled.
