@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -333,7 +333,8 @@ def test_nothing_sleeps_on_the_way_of_a_frame(folder: str) -> None:
 
 # A bound of so much, seconds, is kept on a machine that has other work; in `make test` tests run beside one another.
 ROOMY_S = 5.0
-CLOCKS = {"monotonic", "perf_counter"}
+CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time"}
+CLOCKS |= {f"{clock}_ns" for clock in CLOCKS}
 
 
 @pytest.mark.parametrize(
@@ -346,10 +347,36 @@ CLOCKS = {"monotonic", "perf_counter"}
         ("assert time.monotonic() - began >= 0.3", False),
         ("assert time.monotonic() < deadline", False),
         ("x = time.monotonic() - began < 2.0", False),
+        ("assert time.process_time() - began < 0.25", True),
+        ("took_s = time.thread_time() - began\nassert took_s < 2.0", True),
+        ("took_s = time.thread_time() - began\nassert 2.0 > took_s", True),
+        ("began = time.thread_time()\nended = time.thread_time()\nassert ended - began < 2.0", True),
+        ("for _ in range(3):\n took.append(time.thread_time() - began)\nassert min(took) / 3 < MOST_S", True),
+        ("took += [time.thread_time() - began]\nleast = min(took)\nassert least < 5 * least", True),
+        ("took_s = time.thread_time() - began\nassert took_s < 5.0", False),
+        ("took_s = time.thread_time() - began\nassert took_s >= 0.3", False),
+        ("took_s = time.thread_time() - began\nassert len(boxes) < 3", False),
+        ("deadline = time.monotonic() + 2.0\nassert count < 3 and time.monotonic() < deadline", False),
+        ("assert took_s(find) < 2.0", True),
+        ("assert count(find) < 2.0", False),
+        ("assert times_as_long(find) < 2.0", True),
     ],
 )
 def test_deadlines_are_seen(line: str, tight: bool) -> None:
-    assert has_deadline(ast.parse(line)) == tight
+    helpers = """
+def took_s(find):
+    began = time.thread_time()
+    find()
+    return time.thread_time() - began
+
+def times_as_long(find):
+    return took_s(find) / took_s(list)
+
+def count(find):
+    began = time.thread_time()
+    return find()
+"""
+    assert has_deadline(ast.parse(line), stopwatches(ast.parse(helpers))) == tight
 
 
 def test_tests_with_deadlines_are_marked() -> None:
@@ -357,8 +384,9 @@ def test_tests_with_deadlines_are_marked() -> None:
     for file in sorted((ROOT / "tests").rglob("test_*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         of_file = any(is_timing(each.value) for each in tree.body if isinstance(each, ast.Assign))
+        measuring = stopwatches(tree)
         for each in tree.body:
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and has_deadline(each):
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and has_deadline(each, measuring):
                 found += 1
                 assert of_file or any(map(is_timing, each.decorator_list)), (
                     f"{file.name}:{each.lineno} {each.name} lacks @pytest.mark.timing"
@@ -370,35 +398,106 @@ def is_timing(node: ast.expr) -> bool:
     return "pytest.mark.timing" in ast.unparse(node)
 
 
-def has_deadline(tree: ast.AST) -> bool:
-    """Whether an assert in it gives something less than ROOMY_S."""
+def has_deadline(tree: ast.AST, measuring: Set[str] = frozenset()) -> bool:
+    """Whether an assert in it gives something less than ROOMY_S, or holds it against what else was measured.
+
+    measuring: the functions that return how long something took.
+    """
+    watch = Stopwatch.of(tree, measuring)
     comparisons = (
         each
         for node in ast.walk(tree)
         if isinstance(node, ast.Assert)
-        for each in ast.walk(node)
+        for each in ast.walk(node.test)
         if isinstance(each, ast.Compare)
     )
     return any(
-        isinstance(operator, ast.Lt | ast.LtE) and (is_delay(left) or (is_duration(left) and not is_roomy(right)))
+        is_delay(less) or (watch.shows(less) and (watch.shows(more) or not is_roomy(more)))
         for each in comparisons
-        for left, operator, right in zip([each.left, *each.comparators], each.ops, each.comparators, strict=False)
+        for less, more in bounds(each)
     )
+
+
+def bounds(comparison: ast.Compare) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is to be less, and than what."""
+    sides = [comparison.left, *comparison.comparators]
+    for left, operator, right in zip(sides, comparison.ops, sides[1:], strict=False):
+        if isinstance(operator, ast.Lt | ast.LtE):
+            yield left, right
+        elif isinstance(operator, ast.Gt | ast.GtE):
+            yield right, left
+
+
+def stopwatches(tree: ast.Module) -> Set[str]:
+    """The functions of a module that return how long something took."""
+    functions = [each for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found: set[str] = set()
+    while more := {each.name for each in functions if each.name not in found and returns_time(each, found)}:
+        found |= more
+    return found
+
+
+def returns_time(function: ast.AST, measuring: Set[str]) -> bool:
+    watch = Stopwatch.of(function, measuring)
+    returned = (each.value for each in ast.walk(function) if isinstance(each, ast.Return) and each.value is not None)
+    return any(map(watch.shows, returned))
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """What tells how long something took: the names of such numbers, of moments, and of functions that return such."""
+
+    took: Set[str] = frozenset()
+    moments: Set[str] = frozenset()
+    measuring: Set[str] = frozenset()
+
+    @classmethod
+    def of(cls, tree: ast.AST, measuring: Set[str]) -> "Stopwatch":
+        """With all names in it that hold one, whatever the names on the way are."""
+        watch = cls(measuring=measuring)
+        kept = list(keeping(tree))
+        while True:
+            took = {name for name, value in kept if watch.shows(value)}
+            moments = {name for name, value in kept if is_clock(value)}
+            if took == watch.took and moments == watch.moments:
+                return watch
+            watch = cls(took, moments, measuring)
+
+    def shows(self, node: ast.expr) -> bool:
+        """Whether the time since something is in it."""
+        return any(
+            (isinstance(each, ast.Name) and each.id in self.took)
+            or (isinstance(each, ast.Call) and called(each) in self.measuring)
+            or (isinstance(each, ast.BinOp) and isinstance(each.op, ast.Sub) and self._is_moment(each.left))
+            for each in ast.walk(node)
+        )
+
+    def _is_moment(self, node: ast.expr) -> bool:
+        return is_clock(node) or (isinstance(node, ast.Name) and node.id in self.moments)
+
+
+def is_clock(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and called(node) in CLOCKS
+
+
+def keeping(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Each name in it that is given a value, or has one added to it, with the value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            yield from ((name, node.value) for target in node.targets for name in named(target))
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
+            yield from ((name, node.value) for name in named(node.target))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
+            yield from ((name, value) for value in node.args for name in named(node.func.value))
+
+
+def named(target: ast.expr) -> Iterator[str]:
+    """The names that are given a value where this is assigned to: `took` for `took[True]`."""
+    return (each.id for each in ast.walk(target) if isinstance(each, ast.Name) and each.id != "self")
 
 
 def is_delay(node: ast.expr) -> bool:
     return any(isinstance(each, ast.Attribute) and each.attr == "delay_ms" for each in ast.walk(node))
-
-
-def is_duration(node: ast.expr) -> bool:
-    """Whether it is the time since something."""
-    return any(
-        isinstance(each, ast.BinOp)
-        and isinstance(each.op, ast.Sub)
-        and isinstance(each.left, ast.Call)
-        and called(each.left) in CLOCKS
-        for each in ast.walk(node)
-    )
 
 
 def is_roomy(node: ast.expr) -> bool:

@@ -1,7 +1,7 @@
 """Crops for a painter that wants certain sides, and holes that are too small to be painted."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -23,8 +23,11 @@ SIZE = (768, 512)
 # They take at most so many times the area of boxes that are as large as the holes need, in real footage: a few small
 # holes take most, as each has a crop to itself. Measured with a context of 16 pixels: 2.2 and 1.3.
 MOST_RATIO = {"bigbuckbunny": 2.5, "bikes": 1.6}
-# What a live frame has for it, milliseconds.
-MOST_MS = 4.0
+# They are found in at most so many times as long as OpenCV takes for the distances to the same holes: three times as
+# many as was measured with nothing else to do, 0.9, 2.4 and 6.8, so that no slow or busy machine fails it.
+MOST_TIMES = {"bigbuckbunny": 2.7, "bikes": 7.2, "many": 20.0}
+# The quickest of so many rounds counts: what else runs takes the caches.
+ROUNDS = 5
 
 
 def mask(*boxes: tuple[int, int, int, int], size: tuple[int, int] = SIZE) -> Mask:
@@ -131,13 +134,21 @@ def test_holes_everywhere_are_one_crop_the_canvas() -> None:
     assert crops(holes, Habits(SIDES, 16)) == [Box(0, 0, *SIZE)]
 
 
-def test_hundreds_of_holes_on_a_large_canvas_take_no_time() -> None:
+def hundreds() -> Mask:
+    """Hundreds of holes on a large canvas."""
     holes = np.zeros((1080, 1920), np.bool_)
     holes[100:500:24, 100:900:24] = True
-    began = time.process_time()
-    boxes = crops(holes, Habits(SIDES, 16))
-    assert time.process_time() - began < 0.25
-    assert seen_well(boxes, holes.shape, 16)[holes].all()
+    return holes
+
+
+def test_hundreds_of_holes_on_a_large_canvas_are_all_held() -> None:
+    holes = hundreds()
+    assert seen_well(crops(holes, Habits(SIDES, 16)), holes.shape, 16)[holes].all()
+
+
+@pytest.mark.timing
+def test_hundreds_of_holes_on_a_large_canvas_are_soon_found() -> None:
+    assert times_as_long([hundreds()]) < MOST_TIMES["many"]
 
 
 # Tiny holes
@@ -200,20 +211,45 @@ def test_habits_that_cannot_be_are_refused(fields: dict[str, Any], why: str) -> 
 # Real footage
 
 
-@pytest.mark.parametrize("clip", MOST_RATIO)
-def test_in_real_footage_they_take_little_more_and_are_soon_found(clip: str) -> None:
+def holes_of(clip: str) -> list[Mask]:
+    """The holes of real footage, in the frames that have some."""
     film = as_frames(frames(clip, SIZE, start=60, stop=80))
     outputs = paint(film, Grain(), session=Session(Brief(look="grain"), SIZE))
-    real = [each.holes for each in outputs if each.holes.any()]
-    took_s = []
-    for _ in range(3):  # the quickest counts: what else runs takes the caches
-        began = time.thread_time()
-        squares = [crops(holes, Habits(SIDES, 16)) for holes in real]
-        took_s.append(time.thread_time() - began)
+    return [each.holes for each in outputs if each.holes.any()]
+
+
+@pytest.mark.parametrize("clip", MOST_RATIO)
+def test_in_real_footage_they_take_little_more(clip: str) -> None:
+    real = holes_of(clip)
+    squares = [crops(holes, Habits(SIDES, 16)) for holes in real]
     free = [crops(holes, Habits(crop_context=16)) for holes in real]
     ratio = _area(squares) / _area(free)
     assert ratio < MOST_RATIO[clip], f"{ratio:.2f} times the area"
-    assert 1e3 * min(took_s) / len(real) < MOST_MS
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("clip", MOST_RATIO)
+def test_in_real_footage_they_are_soon_found(clip: str) -> None:
+    assert times_as_long(holes_of(clip)) < MOST_TIMES[clip]
+
+
+def times_as_long(masks: Sequence[Mask]) -> float:
+    """How many times as long finding the crops takes as finding the distance of each pixel to a hole does."""
+    finding_s, distances_s = [], []
+    for _ in range(ROUNDS):
+        finding_s.append(_takes_s(masks, lambda holes: crops(holes, Habits(SIDES, 16))))
+        distances_s.append(
+            _takes_s(masks, lambda holes: cv2.distanceTransform(1 - holes.view(np.uint8), cv2.DIST_L2, 5))
+        )
+    return min(finding_s) / min(distances_s)
+
+
+def _takes_s(masks: Sequence[Mask], find: Callable[[Mask], object]) -> float:
+    """The processor time of this thread, seconds."""
+    began = time.thread_time()
+    for holes in masks:
+        find(holes)
+    return time.thread_time() - began
 
 
 def _area(boxes: Sequence[Sequence[Box]]) -> int:
