@@ -22,18 +22,27 @@ class Codec:
     options: dict[str, str] = field(default_factory=dict)
     live_options: dict[str, str] = field(default_factory=dict)  # no frame held back
     odd_sizes: bool = True  # as yuv420p
+    says_shape: bool = False  # of its pixels, in the coded pictures
 
 
 # Presets are the fastest ones before pictures grow visibly worse or much larger: painting is the slow part, but the
 # encoder shares its processor. Each default crf is one at which x264's 18 is hard to tell from it.
 CODECS = {
-    "h264": Codec("libx264", 18, options={"preset": "veryfast"}, live_options={"tune": "zerolatency"}, odd_sizes=False),
+    "h264": Codec(
+        "libx264",
+        18,
+        options={"preset": "veryfast"},
+        live_options={"tune": "zerolatency"},
+        odd_sizes=False,
+        says_shape=True,
+    ),
     "hevc": Codec(
         "libx265",
         20,
         options={"preset": "veryfast", "x265-params": "log-level=none"},
         live_options={"tune": "zerolatency"},
         odd_sizes=False,
+        says_shape=True,
     ),
     "vp9": Codec(
         "libvpx-vp9",
@@ -69,6 +78,10 @@ EXTENSIONS = {
 NO_NEGATIVE_TIMES = {"nut", "mpegts"}
 
 HOLD_ROTATION = {"mp4", "mov", "matroska", "webm"}
+# That pixels are no squares FFmpeg says in mp4 and mov, and pixel_shape.py in these. The others leave it to the
+# codec.
+SHAPED_BY_US = {"matroska", "webm"}
+HOLD_SHAPE = {"mp4", "mov"} | SHAPED_BY_US
 
 # MPEG-TS carries any stream as private data, which nobody can read; these have numbers of their own.
 MPEGTS_COPIES = {"aac", "ac3", "eac3", "mp2", "mp3", "mp3float", "opus", "libopus", "dca", "dvbsub", "libdvbsub"}
@@ -90,6 +103,11 @@ def codec_named(name: str, crf: int | None) -> Codec:
     if crf is not None and not 0 <= crf <= codec.max_crf:
         raise MediaError(f"the crf of {name} goes from 0 to {codec.max_crf}, and is {crf}")
     return codec
+
+
+def holds_shape(container: str, codec: Codec) -> bool:
+    """Whether a film says how wide its pixels are."""
+    return container in HOLD_SHAPE or codec.says_shape
 
 
 def container_of(file: FileLike, codec: str, format: str | None) -> str:  # noqa: A002

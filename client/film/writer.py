@@ -1,12 +1,13 @@
 """Writes films: painted frames are encoded, sound and subtitles copied as they are, all with the times they had."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 import av
 import av.stream
@@ -17,13 +18,24 @@ from av.video.stream import VideoStream
 
 from ...proto.messages import Colour, Pixels
 from ..errors import MediaError
-from .formats import HOLD_ROTATION, NO_NEGATIVE_TIMES, add_copy, can_hold, codec_named, coding_of, container_of
+from .formats import (
+    HOLD_ROTATION,
+    NO_NEGATIVE_TIMES,
+    SHAPED_BY_US,
+    add_copy,
+    can_hold,
+    codec_named,
+    coding_of,
+    container_of,
+    holds_shape,
+)
 from .media import (
     DEFAULT_RATE,
     Buffer,
     ColourTags,
     FileLike,
     Film,
+    Pipe,
     for_ffmpeg,
     frame_of,
     name_of,
@@ -33,6 +45,7 @@ from .media import (
 )
 from .packets import Packet, move
 from .pictures import PictureFolderOut
+from .pixel_shape import BUFFER_BYTES, ROOM, USUAL_BUFFER_BYTES, Shape, ShapedFile, ShapedPipe
 
 # Keys that describe the file that was read, not the film.
 FILE_METADATA = {"major_brand", "minor_version", "compatible_brands", "encoder", "creation_time", "duration"}
@@ -121,18 +134,26 @@ class FilmOut:
         self._refused = 0  # packets that the container did not take
         self._failed = False
         self._closed = False
+        self._own: io.FileIO | None = None
         _refuse_input(file, like)
         self._open(file, crf)
 
     def _open(self, file: FileLike, crf: int | None) -> None:
-        self._file = for_ffmpeg(file)
         existed = isinstance(file, str | Path) and Path(file).exists()
+        options, shape = self._container_options(), self._missing_shape()
+        buffer_bytes = USUAL_BUFFER_BYTES if shape is None else BUFFER_BYTES
         try:
-            self._container = av.open(self._file, "w", format=self._format, container_options=self._container_options())
+            self._file = self._for_ffmpeg(file, shape)
+            self._container = av.open(
+                self._file, "w", format=self._format, container_options=options, buffer_size=buffer_bytes
+            )
         except (OSError, ValueError, av.FFmpegError) as error:
+            self._let_go()
             raise MediaError(f"{self.name} cannot be written: {reason(error)}") from None
         try:
             self._stream = self._add_pictures(crf)
+            if shape is not None:
+                self._stream.metadata["title"] = ROOM
             self._copies = self._add_copies()
             self._container.metadata.update(
                 {key: value for key, value in self._like.metadata.items() if key.lower() not in FILE_METADATA}
@@ -184,10 +205,26 @@ class FilmOut:
             self._encode(None)
             self._copy_until(None if complete else self._end_s)
             self._container.close()
+        self._let_go()
         if self._refused:
             self.notices.append(f"Packets of sound or subtitles that the file does not take: {self._refused}.")
 
     # Setting up
+
+    def _for_ffmpeg(self, file: FileLike, shape: Shape | None) -> str | Pipe | BinaryIO:
+        """What FFmpeg is to write to. shape: what is written into its header."""
+        if shape is None:
+            return for_ffmpeg(file)
+        if isinstance(file, str | Path):
+            file = self._own = io.FileIO(file, "w")
+        return ShapedFile(file, shape) if file.seekable() else ShapedPipe(file, shape)
+
+    def _missing_shape(self) -> Shape | None:
+        """The shape of the picture, where it is to be written into the header that FFmpeg makes."""
+        of_pixels = Fraction(*self._like.source.sample_aspect)
+        if of_pixels == 1 or self._format not in SHAPED_BY_US:
+            return None
+        return Shape(*(of_pixels * Fraction(self._width, self._height)).as_integer_ratio())
 
     def _container_options(self) -> dict[str, str]:
         options = dict(LIVE_OPTIONS) if self._live else {}
@@ -229,6 +266,10 @@ class FilmOut:
         if self._codec.encoder == "libx265" and self._format in ("mp4", "mov"):
             stream.codec_tag = "hvc1"  # with the usual hev1, QuickTime shows nothing
         self._keep_rotation(stream)
+        if context.sample_aspect_ratio != 1 and not holds_shape(self._format, self._codec):
+            self.notices.append(
+                f"{self._format} cannot say the shape of pixels with {self._codec.encoder}: they are shown as squares."
+            )
         return stream
 
     def _stored_pixels(self) -> str:
@@ -331,6 +372,13 @@ class FilmOut:
         """Lets go of a file that cannot be finished; what is written of it stays."""
         with contextlib.suppress(OSError, ValueError, av.FFmpegError):
             self._container.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes the file, if it was opened here and not by FFmpeg."""
+        if self._own is not None:
+            with contextlib.suppress(OSError):  # it has no buffer: what could not be written was said then
+                self._own.close()
 
 
 def _at_least(least: int, unit: int) -> int:

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import threading
+import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +15,12 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from support.programs import program
 from warpaint.client.errors import MediaError
+from warpaint.client.film.formats import CODECS, CONTAINERS
 from warpaint.client.film.media import ColourTags, FileLike, Film
 from warpaint.client.film.pictures import PictureFolderOut
+from warpaint.client.film.pixel_shape import CHECKSUM, ROOM, TRACKS, Shape
 from warpaint.client.film.reader import open_film
 from warpaint.client.film.writer import FilmOut, create_film
 
@@ -172,12 +176,96 @@ def test_untagged_stays_untagged(clip: Path, tmp_path: Path) -> None:
         assert (film.tags.matrix, film.tags.primaries, film.tags.transfer) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("extension", ["mp4", "mkv", "nut", "ts"])
-def test_sample_aspect_survives(tmp_path: Path, extension: str) -> None:
-    ffmpeg(*pattern(filters="setsar=16/15"), *LOSSLESS, tmp_path / "source.mkv")
-    copy(tmp_path / "source.mkv", tmp_path / f"out.{extension}")
-    with open_film(tmp_path / f"out.{extension}") as film:
-        assert film.source.sample_aspect == (16, 15)
+# NUT leaves the shape of the pixels to the codec, and these say nothing of it.
+SHAPELESS = {("nut", "vp9"), ("nut", "ffv1")}
+SHAPED = [(each, codec) for each in CONTAINERS for codec in CODECS if codec in CONTAINERS[each]]
+FFPROBE = ("ffprobe", "apt-get install ffmpeg")
+
+
+def shape_of(path: Path) -> str:
+    """The shape of a film's pixels, in the words of ffprobe."""
+    entries = ("-select_streams", "v:0", "-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0")
+    command = [program(*FFPROBE), "-v", "error", *entries, str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A film with the pixels of QCIF on a television, and sound."""
+    path = tmp_path / "wide.nut"  # which says it exactly
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=176x144:r=25,setsar=r=128/117:max=1000,format=yuv420p"),
+        *("-f", "lavfi", "-i", "sine", "-frames:v", 5, "-shortest", *LOSSLESS, "-c:a", "libopus", path),
+    )
+    return path
+
+
+@pytest.mark.parametrize(("container", "codec"), [each for each in SHAPED if each not in SHAPELESS])
+def test_sample_aspect_survives(wide: Path, tmp_path: Path, container: str, codec: str) -> None:
+    target = tmp_path / "out"
+    notices = copy(wide, target, codec=codec, format=container)
+    assert not any("shape" in notice for notice in notices)
+    assert shape_of(target).split()[0] == "128:117"  # of MPEG-TS it is said twice
+    with open_film(wide) as before, open_film(target) as after:
+        assert after.source.sample_aspect == before.source.sample_aspect == (128, 117)
+        assert len(list(after)) == 5
+
+
+@pytest.mark.parametrize(("container", "codec"), SHAPELESS)
+def test_sample_aspect_that_is_lost_is_told(wide: Path, tmp_path: Path, container: str, codec: str) -> None:
+    notices = copy(wide, tmp_path / "out", codec=codec, format=container)
+    assert any("shape of pixels" in notice for notice in notices)
+    assert shape_of(tmp_path / "out") == "N/A"
+
+
+@pytest.mark.parametrize("container", ["matroska", "webm"])
+def test_a_header_with_the_sample_aspect_is_whole(wide: Path, tmp_path: Path, container: str) -> None:
+    """It has the checksum that FFmpeg writes into Matroska's, nothing is moved, and the file can be gone through."""
+    target = tmp_path / "out"
+    copy(wide, target, codec="vp9", format=container)
+    data = target.read_bytes()
+    assert ROOM.encode() not in data
+    tracks = data[data.index(TRACKS, data.index(b"Lavf")) + len(TRACKS) :]  # the first mention is an index
+    length = 9 - tracks[0].bit_length()
+    size = int.from_bytes(tracks[:length]) & ~(1 << 7 * length)
+    content = tracks[length:][:size]
+    if container == "matroska":
+        assert content[:2] == CHECKSUM + b"\x84"
+        assert int.from_bytes(content[2:6], "little") == zlib.crc32(content[6:])
+    assert ffmpeg("-xerror", "-err_detect", "crccheck+bitstream", "-i", target, "-f", "null", "-") == b""
+    with av.open(str(target)) as film:
+        film.seek(100_000)
+        assert next(film.decode(video=0)).width == 176
+        assert film.streams.video[0].metadata.get("title") is None
+
+
+@pytest.mark.parametrize("seekable", [False, True])
+def test_sample_aspect_survives_in_file_objects(wide: Path, tmp_path: Path, seekable: bool) -> None:
+    class Once(io.BytesIO):
+        def seekable(self) -> bool:
+            return seekable
+
+    file = Once()
+    with open_film(wide) as film, FilmOut(file, like=film, codec="ffv1", format="matroska") as out:
+        for frame in film:
+            out.write(frame.pts, frame.duration, frame.buffer)
+    (tmp_path / "out.mkv").write_bytes(file.getvalue())
+    assert shape_of(tmp_path / "out.mkv") == "128:117"
+
+
+def test_sample_aspect_and_rotation_survive_together(tmp_path: Path) -> None:
+    plain, turned, target = tmp_path / "plain.mp4", tmp_path / "turned.mp4", tmp_path / "out.mkv"
+    ffmpeg(*pattern(filters="setsar=16/15"), "-c:v", "libx264", plain)
+    ffmpeg("-display_rotation", -90, "-i", plain, "-c", "copy", turned)
+    assert copy(turned, target, codec="ffv1") == []
+    with open_film(target) as film:
+        assert (film.source.sample_aspect, film.source.rotation) == ((16, 15), 90)
+
+
+def test_a_header_in_pieces_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        Shape(4, 3).into(TRACKS + b"\x01\x00\x00\x00\x00\x00\x0f\xff" + ROOM.encode())
+    assert Shape(4, 3).into(TRACKS + b"\x81\x00") == TRACKS + b"\x81\x00"
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv"])
