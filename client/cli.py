@@ -37,6 +37,9 @@ CHOICE_FIELDS = (
     *("confidence", "max_hops"),
 )
 
+# Of seconds that are to be given again: microseconds, in the longest film.
+SECONDS_DIGITS = 12
+
 # Columns of a table that goes to no terminal: enough that no name is cut off.
 TABLE_WIDTH = 200
 
@@ -269,7 +272,7 @@ def _print_keyframes(choice: Choice, chosen: Sequence[Chosen], frames: int) -> N
     for each in chosen:
         line(f"  {each.file.name}  at {each.time_s:.2f} s")
     extract = "".join(
-        f" {flag} {value:g}"
+        f" {flag} {value:.{SECONDS_DIGITS}g}"
         for flag, value in (("--start", choice.start_s), ("--end", choice.end_s))
         if value is not None
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..proto.messages import Source
 from .errors import MediaError
-from .film.media import seekable
+from .film.media import moment, seekable
 from .film.pictures import NUMBER_DIGITS, PICTURE_SUFFIXES, is_picture, picture_notices, read_picture, upright_size
 from .film.reader import open_film
 from .images import Image
@@ -75,7 +75,7 @@ def span_of(
         raise MediaError(
             f"{source} cannot be read twice: frames can be counted in a file or in a folder of pictures alone"
         )
-    start, end = Fraction(start_s or 0), None if end_s is None else Fraction(end_s)
+    start, end = moment(start_s or 0.0), None if end_s is None else moment(end_s)
     span, count = Span(), 0
     with open_film(source, rate=rate) as film:
         for time in film.times():

@@ -41,6 +41,10 @@ _AS_ON_WIRE: dict[str, tuple[str, ...]] = {
     "bgr24": ("bgr24",),
 }
 
+# Seconds that are asked for are rounded: 5.48 as a float lies behind 137/25, and who reads that a frame of 30000/1001 a
+# second is shown at 0.0333666... asks for 0.033367. So much they may lie behind the frame they mean.
+ROUNDING_S = Fraction(1, 2_000_000)
+
 NEUTRAL_CHROMA = 128  # a Y'CbCr picture without colour
 
 
@@ -113,6 +117,11 @@ def name_of(file: FileLike) -> str:
 def reason(error: Exception) -> str:
     """Why FFmpeg or the system could not, in the words of a sentence's end."""
     return str(getattr(error, "strerror", None) or error)
+
+
+def moment(given_s: float) -> Fraction:
+    """From when on a frame is no longer before so many seconds: as much earlier as these may be rounded up."""
+    return max(Fraction(0), Fraction(given_s) - ROUNDING_S)
 
 
 def seekable(file: FileLike) -> bool:

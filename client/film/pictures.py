@@ -22,6 +22,7 @@ from .media import (
     Film,
     FilmFrame,
     frame_of,
+    moment,
     reason,
     tight_buffer,
     with_neutral_chroma,
@@ -54,8 +55,8 @@ class PictureFolder:
         files = sorted(filter(is_picture, folder.iterdir()), key=_natural)
         if not files:
             raise MediaError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
-        first = 0 if start_s is None else ceil(Fraction(start_s) * rate)
-        self._files = files[first : None if end_s is None else ceil(Fraction(end_s) * rate)]
+        first = 0 if start_s is None else ceil(moment(start_s) * rate)
+        self._files = files[first : None if end_s is None else ceil(moment(end_s) * rate)]
         if not self._files:
             raise MediaError(
                 f"{folder} has no picture in the extract: its {len(files)} last {float(len(files) / rate)} s"

@@ -30,6 +30,7 @@ from .media import (
     Pipe,
     conformed,
     for_ffmpeg,
+    moment,
     name_of,
     pixels_of,
     reason,
@@ -72,8 +73,9 @@ def open_film(
 ) -> Film:
     """A film to read, from a file, a file object that may be a pipe, or a folder of pictures (at `rate` a second).
 
-    start_s and end_s, seconds from the film's start, cut an extract out of it, whose times begin at 0. `format` is
-    FFmpeg's name of the container, where it cannot be seen from the file. Raises MediaError.
+    start_s and end_s, seconds from the film's start, cut an extract out of it, whose times begin at 0: the frames from
+    start_s on, and before end_s. Either may lie ROUNDING_S behind the frame that is meant. `format` is FFmpeg's name of
+    the container, where it cannot be seen from the file. Raises MediaError.
     """
     if not all(isfinite(each) for each in (start_s, end_s) if each is not None):
         raise MediaError(f"an extract begins and ends at numbers of seconds, not at {start_s} and {end_s}")
@@ -131,7 +133,7 @@ class FilmIn:
         self._describe(first.frame)
         self.duration_s = self._stored_length_s()
         if start_s is not None or end_s is not None:
-            self._cut(first.pts, Fraction(start_s or 0), None if end_s is None else Fraction(end_s))
+            self._cut(first.pts, start_s or 0.0, end_s)
         self.frame_count_estimate = self._estimate(extract=start_s is not None or end_s is not None)
 
     def __enter__(self) -> Self:
@@ -228,26 +230,27 @@ class FilmIn:
             return None
         return max(1, round(self.duration_s * self.average_rate))
 
-    def _cut(self, first_pts: int, start_s: Fraction, end_s: Fraction | None) -> None:
+    def _cut(self, first_pts: int, start_s: float, end_s: float | None) -> None:
         """Goes to the first frame of the extract. Raises MediaError where there is none."""
         origin_s = first_pts * self.time_base
+        begin_s = origin_s + moment(start_s)
         if self._seekable and self._stream.start_time is not None and start_s > SEEK_MARGIN_S:
-            self._seek(origin_s + start_s - SEEK_MARGIN_S)
-        self._end_s = None if end_s is None else origin_s + end_s
+            self._seek(begin_s - SEEK_MARGIN_S)
+        self._end_s = None if end_s is None else origin_s + moment(end_s)
         for picture in self._pictures:
             time_s = picture.pts * self.time_base
-            if time_s >= origin_s + start_s:
+            if time_s >= begin_s:
                 break
         else:
             time_s = None
         if time_s is None or (self._end_s is not None and time_s >= self._end_s):
             length = "" if self.duration_s is None else f"; it lasts {self.duration_s:.3f} s"
-            raise MediaError(f"{self.name} has no frame in the extract that begins at {float(start_s)} s{length}")
+            raise MediaError(f"{self.name} has no frame in the extract that begins at {start_s} s{length}")
         self._pictures = chain([picture], self._pictures)
         self._begin_s = time_s
         self.copied.cut(self._begin_s, self._end_s)
         if self.duration_s is not None:
-            self.duration_s = min(self.duration_s, float(end_s or self.duration_s)) - float(start_s)
+            self.duration_s = min(self.duration_s, end_s or self.duration_s) - start_s
 
     def _seek(self, time_s: Fraction) -> None:
         """Goes back or on to a keyframe before that time, where the film can; else it stays where it is."""

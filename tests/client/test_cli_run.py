@@ -203,6 +203,18 @@ def test_an_extract(ffmpeg: str, make: Make, tmp_path: Path, shared_daemon: Daem
     assert np.abs(stored(ffmpeg, target, "yuv420p").reshape(12, -1) - before).max() <= 1
 
 
+def test_an_extract_begins_at_the_frame_whose_time_is_given(
+    ffmpeg: str, make: Make, tmp_path: Path, shared_daemon: Daemon
+) -> None:
+    """As text: a float of 5.48 lies behind frame 137, and would begin with the next one."""
+    source = make("source.mkv", *pattern(frames=142), "-vf", f"format=yuv420p,{MUTED}", *LOSSLESS)
+    target = tmp_path / "painted.mkv"
+    flags = ("--start", "5.48", "--end", "5.6", *IDENTITY, "--codec", "ffv1")
+    painted(source, target, *flags, daemon=shared_daemon)
+    before = stored(ffmpeg, source, "yuv420p").reshape(142, -1)[137:140]
+    assert np.abs(stored(ffmpeg, target, "yuv420p").reshape(3, -1) - before).max() <= 1
+
+
 def test_codec_and_crf(clip: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
     fine, coarse = tmp_path / "fine.webm", tmp_path / "coarse.webm"
     painted(clip, fine, *POSTER, "--codec", "vp9", "--crf", 10, daemon=shared_daemon)

@@ -200,6 +200,14 @@ def test_a_span_is_looked_for_no_farther_than_it_must(film: Path) -> None:
     assert span_of(film, rate=RATE, start_s=0.12) == Span(3, Fraction(3, 25), None, None)
 
 
+def test_a_span_begins_and_ends_at_the_frames_whose_times_are_given(film: Path) -> None:
+    """Also where a float lies behind the time, as that of 0.1 s does."""
+    rate = Fraction(10)
+    for first in range(1, 8):
+        span = span_of(film, rate=rate, start_s=first / 10, end_s=(first + 1) / 10, last=9)
+        assert span == Span(first, Fraction(first, 10), first + 1, 10)
+
+
 def test_a_still_that_is_gone_meanwhile_is_told(folder: Path, film: Path) -> None:
     write(folder / still_name(1), picture())
     stills = opened(folder, film)

@@ -57,6 +57,16 @@ def test_rate_and_extract(folder: Path) -> None:
     assert [film.stem(frame.pts) for frame in frames] == ["img3", "img4", "img5", "img6", "img7"]
 
 
+def test_an_extract_begins_and_ends_at_the_pictures_whose_times_are_given(folder: Path) -> None:
+    """Also where a float lies behind the time: 1.1 s here, as 5.48 s at 25 a second."""
+    with open_film(folder, rate=Fraction(10), start_s=0.3, end_s=1.1) as film:
+        assert [film.stem(frame.pts) for frame in film] == [f"img{number}" for number in range(3, 11)]
+    with open_film(folder, rate=Fraction(10), start_s=1.1) as film:
+        assert [film.stem(frame.pts) for frame in film] == ["img11"]
+    with open_film(folder, rate=Fraction(10), start_s=1.000002) as film:
+        assert [film.stem(frame.pts) for frame in film] == ["img11"]
+
+
 def test_the_identity_keeps_names_and_pixels(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "painted"
     with open_film(folder) as film, create_film(target, like=film) as out:

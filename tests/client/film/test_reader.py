@@ -280,6 +280,23 @@ def test_an_extract_begins_at_zero_with_its_sound(tmp_path: Path) -> None:
     assert film.frame_count_estimate == 25
 
 
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
+def test_an_extract_begins_and_ends_at_the_frames_whose_times_are_given(tmp_path: Path, rate: Fraction) -> None:
+    """Rounded as they may be: to a float, which for 5.48 lies behind the frame, or to microseconds."""
+    film = tmp_path / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=96x64:r={rate}", "-frames:v", 145, "-c:v", "libx264", film)
+    whole = read(open_film(film))
+    assert len({each.buffer.tobytes() for each in whole}) == 145
+    for number in (1, 2, 58, 137):
+        start_s, end_s = (float(f"{float(each / rate):.6f}") for each in (number, number + 3))
+        frames = read(open_film(film, start_s=start_s, end_s=end_s))
+        assert [each.buffer.tobytes() for each in frames] == [
+            each.buffer.tobytes() for each in whole[number : number + 3]
+        ]
+        late_s = start_s + 2e-6
+        assert read(open_film(film, start_s=late_s, end_s=end_s))[0].buffer.tobytes() == frames[1].buffer.tobytes()
+
+
 def test_an_extract_of_a_pipe(tmp_path: Path) -> None:
     clip = film_with_sound(tmp_path / "clip.mkv")
     whole = read(open_film(clip))
