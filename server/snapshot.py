@@ -101,7 +101,7 @@ def _read_progress(plain: Mapping[str, Any]) -> Progress:
         int(plain["next_job"]),
         None if plain["leaving"] is None else _read_leaving(plain["leaving"]),
         None if plain["tone"] is None else Tone.from_plain(plain["tone"]),
-        None if plain.get("memory") is None else bytes(plain["memory"]),  # older ones have none
+        None if plain["memory"] is None else bytes(plain["memory"]),
     )
 
 

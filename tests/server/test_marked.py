@@ -194,12 +194,14 @@ def test_a_session_that_is_cut_in_two_keeps_the_colours(cutting: list[Frame], pa
         np.testing.assert_array_equal(a.picture, b.picture)
 
 
-def test_a_snapshot_of_before_there_was_such_memory_is_read(moving: list[Frame]) -> None:
+def test_a_snapshot_says_also_that_there_is_no_memory(moving: list[Frame]) -> None:
     session = Session(Brief(look="stills"), SIZE, habits=Stills.habits)
     drive(session, moving[0], Dis(), Stills())
     plain = msgpack.unpackb(session.snapshot())
-    del plain["progress"]["memory"]
     assert snapshot.load(msgpack.packb(plain)).progress.memory is None
+    del plain["progress"]["memory"]
+    with pytest.raises(snapshot.SnapshotError, match="no snapshot: KeyError: 'memory'"):
+        snapshot.load(msgpack.packb(plain))
 
 
 def test_a_mark_is_not_remembered(moving: list[Frame]) -> None:
