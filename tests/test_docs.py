@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from support.daemon import Daemon
+from support.clips import frames
+from support.daemon import Daemon, daemon
+from warpaint.client import Client
 from warpaint.client.flags import add_brief_flags
 from warpaint.proto.address import default_address
 from warpaint.server.config import load_settings, parser
@@ -150,12 +153,13 @@ def runtime() -> Iterator[Path]:
 
 @pytest.fixture
 def desk(example_film: Path, ffmpeg: str, runtime: Path, tmp_path: Path) -> "Desk":
-    """A folder with in.mp4, where `warpaint` is installed and ffmpeg is there."""
+    """A folder with in.mp4 and the examples, where `warpaint` is installed and ffmpeg is there."""
     folder, programs = tmp_path / "desk", tmp_path / "bin"
     folder.mkdir()
     programs.mkdir()
     (folder / "in.mp4").write_bytes(example_film.read_bytes())
     (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "examples").symlink_to(ROOT / "examples")
     (programs / "ffmpeg").symlink_to(ffmpeg)
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
     plain = {name: value for name, value in os.environ.items() if not name.startswith("WARPAINT_")}
@@ -226,6 +230,26 @@ def test_python_runs(block: Block, desk: Desk, shared_daemon: Daemon) -> None:
     example = desk.folder / "example.py"
     example.write_text(block.text, encoding="utf-8")
     desk.run(sys.executable, "-W", "error", str(example))
+
+
+def test_the_engines_of_the_docs_paint_real_footage_in_a_real_daemon(tmp_path: Path) -> None:
+    """The painter of docs/painters.md, with the flow engine of docs/engines.md."""
+    shown = {block.place.partition(":")[0]: block.text for block in examples("python")}
+    (tmp_path / "mine.py").write_text(shown["docs/painters.md"], encoding="utf-8")
+    (tmp_path / "still.py").write_text(shown["docs/engines.md"], encoding="utf-8")
+    raw = list(frames("bikes", (320, 136), stop=6))
+    flags = ("--painters", "mine:Negative", "--flows", "still:StandsStill")
+    with (
+        daemon(tmp_path, *flags, env={"PYTHONPATH": str(tmp_path)}) as running,
+        Client(running.address) as client,
+        client.session(look="negative", repaint_gap_s=0.0, hole_limit=1.0) as session,
+    ):
+        painted = list(session.paint(raw))
+    np.testing.assert_array_equal(painted[0].image, 255 - raw[0])
+    assert [each.info.keyframe for each in painted] == [True, *[False] * 5]
+    for each, frame in zip(painted[1:], raw[1:], strict=True):
+        assert 0.01 < each.info.holes < 1.0
+        assert np.abs(each.image.astype(int) - (255 - frame)).mean() < 4  # half of what it takes for standing still
 
 
 def test_targets_of_make_are_those_that_ci_runs() -> None:
