@@ -296,11 +296,11 @@ def test_each_frame_once_and_in_order_in_each_session_whatever_is_cut(seed: int)
 
     with Router("tcp://127.0.0.1:*") as router, Proxy(int(router.address.rpartition(":")[2]), limits) as proxy:
         in_loop(paint(proxy.address, proxy))
-    assert proxy.cuts == CUTS
+    assert proxy.cuts > CUTS / 2  # the client may have given some of the connections up itself
 
 
 async def until_cut(proxy: Proxy) -> AsyncIterator[NDArray[np.uint8]]:
-    while proxy.cuts < CUTS:
+    while not proxy.leads_on:
         yield picture(0)
         await asyncio.sleep(0)
     for _ in range(20):
