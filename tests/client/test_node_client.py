@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import cv2
+import msgpack
 import numpy as np
 import pytest
 
@@ -53,6 +54,7 @@ NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT
 SIZE = (160, 96)
 FRAMES = 40
 IDENTITY = ("--painter", "identity")
+KEEPING = ("--snapshot-s", "0.01", "--state-dir")
 # Bytes that may be under way in a pipe that stands still: two pipes, what Node reads ahead, and two windows of frames.
 BOUND = 1_000_000
 
@@ -519,8 +521,18 @@ class Film:
 
     def some(self) -> None:
         """Returns when half of the frames have come back."""
+        self._says("some")
+
+    def go_on(self) -> None:
+        """Ends its pause, and returns when it has sent another frame."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self._says("on")
+
+    def _says(self, word: str) -> None:
         assert self.process.stdout
-        assert self.process.stdout.readline() == "some\n"
+        assert self.process.stdout.readline() == f"{word}\n"
 
     def end(self) -> list[tuple[int, str]]:
         """The index and the digest of each result, at the end."""
@@ -536,7 +548,8 @@ def film(client: NodeClient) -> Iterator[Callable[..., Film]]:
 
     def start(*flags: str) -> Film:
         command = client.command("test/programs/film.js", *flags)
-        made.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        pipe = subprocess.PIPE
+        made.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
         return Film(made[-1])
 
     yield start
@@ -553,20 +566,39 @@ def uncut(client: NodeClient, shared_daemon: Daemon) -> list[tuple[int, str]]:
     return [(index, digest) for index, digest in told]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_film_goes_on_by_the_daemon_that_starts_next(
-    film: Callable[..., Film], uncut: list[tuple[int, str]], tmp_path: Path, number: signal.Signals
+    film: Callable[..., Film], uncut: list[tuple[int, str]], tmp_path: Path
 ) -> None:
-    keeping = ("--state-dir", str(tmp_path / "state"), "--snapshot-s", "0.01")
-    with daemon(tmp_path, *keeping) as first:
+    with daemon(tmp_path, *KEEPING, str(tmp_path / "state")) as first:
         running = film("--daemon", first.address)
         running.some()
-        first.process.send_signal(number)
+        first.process.send_signal(signal.SIGTERM)
         first.process.wait(ENDED_WITHIN_S)
-        if number is signal.SIGKILL:
-            first.process.returncode = 0  # killed on purpose
-    with daemon(tmp_path, *keeping):
+    with daemon(tmp_path, *KEEPING, str(tmp_path / "state")):
         assert running.end() == uncut
+
+
+def test_a_film_goes_on_from_what_a_killed_daemon_wrote_last(
+    film: Callable[..., Film], uncut: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    """It was killed with frames on their way to it. All that it had answered was written down."""
+    state = tmp_path / "state"
+    with daemon(tmp_path, *KEEPING, str(state)) as first:
+        running = film("--daemon", first.address, "--pause")
+        running.some()
+        assert eventually(lambda: [last_index(each) for each in state.glob("*.session")] == [FRAMES // 2 - 1])
+        first.process.send_signal(signal.SIGSTOP)
+        running.go_on()
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait(ENDED_WITHIN_S)
+        first.process.returncode = 0  # killed on purpose
+    with daemon(tmp_path, *KEEPING, str(state)):
+        assert running.end() == uncut
+
+
+def last_index(written: Path) -> Any:
+    """The last frame that a session on disk goes on from."""
+    return msgpack.unpackb(written.read_bytes())["last_index"]
 
 
 def test_each_result_comes_once_whatever_the_connection_does(

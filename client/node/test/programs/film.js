@@ -1,9 +1,11 @@
 /**
  * A film of so many frames, painted whatever becomes of the connection. Says `some` when half of them have come back,
- * and at the end, as JSON, which did, and a digest of each. For the tests in Python.
+ * and at the end, as JSON, which did, and a digest of each. With --pause it stops at half, until a byte comes on standard
+ * input, and says `on` when it has sent another frame. For the tests in Python.
  */
 
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 
 import { connect } from 'warpaint';
@@ -14,6 +16,7 @@ const { values } = parseArgs({
     frames: { type: 'string', default: '40' },
     reconnect: { type: 'string' },
     every_ms: { type: 'string', default: '20' },
+    pause: { type: 'boolean', default: false },
   },
 });
 const COUNT = Number(values.frames);
@@ -28,7 +31,10 @@ function picture(number) {
 
 async function* frames() {
   for (let number = 0; number < COUNT; number++) {
+    const paused = values.pause && number === COUNT / 2;
+    if (paused) await once(process.stdin, 'data');
     yield { frame: picture(number), pts: 40 * number };
+    if (paused) console.log('on');
     await new Promise((resolve) => setTimeout(resolve, Number(values.every_ms)));
   }
 }
@@ -43,6 +49,7 @@ try {
     if (came.length === COUNT / 2) console.log('some');
   }
   await client.close();
+  process.stdin.destroy(); // or it would be waited for
   console.log(JSON.stringify(came));
 } catch (error) {
   console.error(`${error.name}: ${error.message}`);
