@@ -1,5 +1,6 @@
 """A stream in the driver's hands: what it waits for, what is painted beside it, and how much time it has used."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Lane:
     linger_s: float
     used_s: float = 0.0  # of the driver's time, by which streams are served
     busy_s: float = 0.0  # the same, from none on
-    stored_at: float = 0.0  # time.monotonic() when it was last written down
+    stored_at: float = -math.inf  # time.monotonic() when it was last written down; it may start with the machine
     stored_changes: int = 0  # of the stream's, those that are written down
     painting: Painting | None = None  # that the stream waits for: pacing `every`
     beside: list[Painting] = field(default_factory=list)  # under way while frames go on: pacing `live`
