@@ -385,6 +385,7 @@ class Driver:
         elif isinstance(command, Stop) and self._stop_by is None:
             self._stop_by = time.monotonic() + self._settings.drain_s
             for key, lane in self._lanes.items():
+                lane.stream.outlet.said += 1
                 self._reply(Reply(key, Credit(session=lane.stream.opening.session, frames=0)))
                 lane.stream.inbox.append(Ending("shutting_down", may_return=self._store is not None))
 
@@ -442,6 +443,7 @@ class Driver:
         self.tallies[lane.stream.opening.pacing].counts["opened"] += 1
         log.info("session %d: %s opened, %s", opening.message.session, opening.message.client, lane.stream.canvas)
         opened = lane.stream.opened(key, lane.painter, self._settings.window, opening.linger_s, SERVER)
+        opening.outlet.said += 1
         self._reply(Reply(key, opened))
 
     def _made(self, key: str, opening: Opening) -> Lane:
@@ -452,6 +454,7 @@ class Driver:
         held = self._room.painters[painter].painter
 
         def send(message: Message, payloads: Sequence[Any]) -> None:
+            opening.outlet.said += 1
             self._reply(Reply(key, message, payloads))
 
         habits, rule = containment.habits(held), brief_rule(painter, self._settings.engines)
@@ -514,17 +517,25 @@ class Driver:
         return found
 
     def _store_all(self) -> None:
-        """Has the sessions written down that stand between two frames: every so often, and those that may return."""
+        """Has the sessions written down that stand between two frames: every so often, and those that may return.
+
+        Only when the client has every answer up to there: one that is lost with this daemon, the next would not know
+        to give. What comes later is sent to that one again.
+        """
         if self._store is None:
             return
         now = time.monotonic()
         for lane in self._lanes.values():
             stream = lane.stream
-            due = now - lane.stored_at >= self._settings.snapshot_s or stream.may_return
+            due = now - lane.stored_at >= self._settings.snapshot_s and lane.unheard is None
             changed = lane.stored_changes != stream.changes
-            if due and changed and stream.serving is None and stream.last_done is not None:
+            ready = stream.serving is None and stream.last_done is not None
+            if (due or stream.may_return) and changed and ready:
                 lane.stored_at, lane.stored_changes = now, stream.changes
-                self._store.save(lane.key, self._stored(lane))
+                lane.unheard = stream.outlet.said, self._stored(lane)
+            if lane.unheard is not None and (stream.may_return or stream.outlet.heard >= lane.unheard[0]):
+                self._store.save(lane.key, lane.unheard[1])
+                lane.unheard = None
 
     def _stored(self, lane: Lane) -> Stored:
         stream, state = lane.stream, lane.stream.state()

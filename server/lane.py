@@ -8,6 +8,7 @@ from typing import Any
 from ..proto.errors import RefusedError
 from .asks import Encode, FlowAsk
 from .engine_room import Painting
+from .store import Stored
 from .stream import Stream
 
 # A stream that has used this much more time than another one that is ready lets that go first, seconds. About one
@@ -27,6 +28,7 @@ class Lane:
     busy_s: float = 0.0  # the same, from none on
     stored_at: float = -math.inf  # time.monotonic() when it was last written down; it may start with the machine
     stored_changes: int = 0  # of the stream's, those that are written down
+    unheard: tuple[int, Stored] | None = None  # to be written once the client has heard so many messages
     painting: Painting | None = None  # that the stream waits for: pacing `every`
     beside: list[Painting] = field(default_factory=list)  # under way while frames go on: pacing `live`
     ask: FlowAsk | None = None

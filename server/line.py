@@ -25,13 +25,16 @@ from ..proto.messages import (
 
 @dataclass(slots=True)
 class Outlet:
-    """How many painted frames of a session are on their way to its client.
+    """How much of a session is on its way to its client.
 
-    One thread writes each count: `given` the driver's, `taken` the gateway's.
+    One thread writes each count: `given` and `said` the driver's, `taken` and `heard` the gateway's. What a client has
+    is what it acknowledged, or what was sent to one that acknowledges nothing.
     """
 
-    given: int = 0  # handed to the gateway
-    taken: int = 0  # acknowledged by the client, or sent to one that acknowledges nothing
+    given: int = 0  # painted frames that were handed to the gateway
+    taken: int = 0  # those of them that the client has
+    said: int = 0  # messages that were handed to the gateway, of all kinds
+    heard: int = 0  # up to this one the client has every answer
 
     @property
     def waiting(self) -> int:
@@ -47,6 +50,7 @@ class Outgoing:
     payloads: Sequence[Any] = ()
     settled: bool = False  # was sent once: it has made its room
     taken: bool = False  # counted in the outlet
+    number: int = 0  # among all messages of the session
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ class Line:
     frames: dict[int, None] = field(default_factory=dict)  # taken, and not answered by the driver yet; in order
     kept: deque[Outgoing] = field(default_factory=deque)  # numbered, and not acknowledged yet
     seq: int = 0  # of the last answer
+    said: int = 0  # messages, answers or not
     acknowledges: bool = False
     epoch: int = 0  # of the last painted frame
 
@@ -133,6 +138,7 @@ class Line:
     def _let_go(self, seq: int) -> None:
         while self.kept and _seq(self.kept[0]) <= seq:
             self._count(self.kept.popleft())
+        self._hear()
 
     # Out
 
@@ -147,9 +153,11 @@ class Line:
         if keeps:
             self.seq += 1
             fields["seq"] = self.seq
-        made = Outgoing(message.model_copy(update=fields) if fields else message, payloads)
+        self.said += 1
+        made = Outgoing(message.model_copy(update=fields) if fields else message, payloads, number=self.said)
         if keeps:
             self._keep(made)
+        self._hear()
         return made
 
     def sent(self, outgoing: Outgoing) -> bool:
@@ -173,6 +181,12 @@ class Line:
                 self._count(outgoing)
         else:
             self.requests.settle(message)
+        self._hear()
+
+    def _hear(self) -> None:
+        """Notes up to where the client has every answer."""
+        waits = (each.number for each in self.kept if self.acknowledges or not each.settled)
+        self.outlet.heard = next(waits, self.said + 1) - 1
 
     def _keep(self, made: Outgoing) -> None:
         """Keeps an answer: of pictures as many as the credit, and not many more answers in all."""

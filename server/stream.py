@@ -116,7 +116,7 @@ class Stream:
         self.may_return = False
         self._session = _session(opening, self._latest_brief, self.canvas.size, flow, habits, guesses=guesses)
         self._send = send
-        self._outlet = outlet
+        self.outlet = outlet
         self._record = _record(opening, settings, self._latest_brief, self.canvas.size, habits)
         self._holding = False
         self._still: Picture | None = None  # what is held
@@ -440,7 +440,7 @@ class Stream:
         """Sends a frame. raw: on the canvas, for those who watch; None: it is not at hand, and they go without."""
         if output.keyframe:
             self._remarks.shown()
-        if self.live and self._outlet.waiting >= ON_THE_WAY:
+        if self.live and self.outlet.waiting >= ON_THE_WAY:
             self._drop(output.index, "send", Code.SLOW_READER)
             return
         arrival = self._pending[output.index]
@@ -453,7 +453,7 @@ class Stream:
             return
         del self._pending[output.index]
         self._keyframe_wanted = False
-        self._outlet.given += 1
+        self.outlet.given += 1
         message, payloads = painted(self.opening, output, arrival.message.pts, encoded)
         delay_ms = (time.monotonic() - arrival.at) * 1e3
         times = {"delay_ms": delay_ms, "stages_ms": {name: round(ms, 3) for name, ms in stages.ms.items()}}

@@ -23,6 +23,7 @@ from warpaint.client.painting import Client, Session
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
 from warpaint.proto.messages import (
+    Ack,
     Close,
     Closed,
     Credit,
@@ -37,6 +38,7 @@ from warpaint.proto.messages import (
     Update,
     Updated,
 )
+from warpaint.server.driver import LOOK_AFTER_S
 
 SIZE = (192, 112)
 SOURCE = Source(width=SIZE[0], height=SIZE[1])
@@ -244,8 +246,26 @@ def test_a_film_goes_on_to_the_bit_from_what_was_written_last(
         assert eventually(lambda: last_written(tmp_path) == [known])
         ended(first, signal.SIGKILL)
     with keeping(tmp_path, *flags) as second, Wire(second.address) as wire:
-        assert resumed(wire, token, 11).last_index == known
+        assert resumed(wire, token, 10).last_index == known
         assert filmed(wire, clip, range(10, len(clip))) == expected
+
+
+def test_an_answer_that_is_lost_with_a_killed_daemon_is_given_by_the_next(tmp_path: Path, clip: list[Picture]) -> None:
+    """A state in which a frame is done is not written before the client has said that it has the answer."""
+    with keeping(tmp_path, *OFTEN) as first, Wire(first.address) as wire:
+        token = wire.open(SOURCE, brief=LIVELY).token
+        expected = filmed(wire, clip, range(2))
+        wire.send(Ack(session=0, seq=2))
+        assert eventually(lambda: last_written(tmp_path) == [1])
+        expected += filmed(wire, clip, range(2, 6))
+        wire.send(Update(session=0, request=1, changes={"look": "poster"}))
+        wire.expect(Updated)
+        time.sleep(3 * LOOK_AFTER_S)  # time enough to write more
+        ended(first, signal.SIGKILL)
+    with keeping(tmp_path, *OFTEN) as second, Wire(second.address) as wire:
+        said = resumed(wire, token, 2)
+        assert (said.last_index, said.last_request, said.pending) == (1, None, ())
+        assert filmed(wire, clip, range(2, 6)) == expected[2:]
 
 
 # A live film
@@ -501,7 +521,7 @@ def test_a_full_disk_is_told_once_and_costs_no_frame(tmp_path: Path, clip: list[
             psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         )
         painted(40)
-        assert eventually(lambda: file.read_bytes() != held)
+        assert eventually(lambda: last_written(tmp_path) == [40])
         ended(running, signal.SIGKILL)
     with keeping(tmp_path, "--painters", "identity") as second, Wire(second.address) as wire:
         assert resumed(wire, token, 41).last_index == 40

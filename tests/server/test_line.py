@@ -195,6 +195,22 @@ def test_the_outlet_counts_what_a_client_does_not_have_yet() -> None:
     assert line.outlet.waiting == 0
 
 
+def test_the_outlet_says_up_to_where_a_client_has_every_answer() -> None:
+    line = opened(window=8)
+    before = line.outlet.heard
+    answers = [answered(line, index) for index in range(2)]
+    told = line.outgoing(Notice(session=0, code=Code.PAINTER_FAILED, message="no answer"), ())
+    assert line.outlet.heard == before
+    line.sent(answers[0])
+    assert line.outlet.heard == before + 1  # sent to one that has acknowledged nothing so far
+    line.acknowledge(1)
+    line.sent(answers[1])
+    line.sent(told)
+    assert line.outlet.heard == before + 1
+    line.acknowledge(2)
+    assert line.outlet.heard == before + 3
+
+
 def test_a_session_goes_on_under_another_number() -> None:
     line = opened()
     line.take_frame(frame(0))

@@ -86,7 +86,7 @@ def test_a_picture_that_cannot_be_encoded_fails_its_frame_alone(
     opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]), pacing=pacing, max_delay_ms=60_000.0)
     stream = Stream(opening, Settings(), ["plain"], "dis", send, Outlet())
     for index in range(3):
-        stream._outlet.taken = stream._outlet.given
+        stream.outlet.taken = stream.outlet.given
         served_at = len(said)
         served(stream, index)
         [answer] = said[served_at:]
