@@ -20,11 +20,8 @@ from .still import FlatAreas, Window, flat_areas, hold_still
 # Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion and gains under 0.1 px.
 FLOW_PIXELS = 768 * 512
 
-# Up to so many pixels DIS goes on to a grid of half the picture's, not a quarter, and leaves out its variational
-# refinement: on a third of 768x512 each way, that is as exact as the whole was, 0.11 px at the median, in an eighth of
-# the time.
-FINE_PIXELS = 384 * 256
-FINE_SCALE = 1
+# Smaller pictures have the way back on the finer grid, too: it costs little there, and a quarter of them is coarse.
+SMALL_PIXELS = 384 * 256
 
 # Forward-backward disagreement, pixels, at which confidence is one half: DIS is right to within a pixel up to here.
 DISAGREEMENT_PX = 0.75
@@ -46,6 +43,40 @@ NEIGHBOURS = np.ones((3, 3), np.uint8)
 PHOTOMETRIC_WINDOW = 5
 # Below this side DIS has no room for its pyramid of 8-pixel patches; smaller pictures are enlarged for it.
 SMALLEST_SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work DIS does. grid: flow is found on pictures of 1 / 2**grid of their sides.
+
+    descent: steps of each patch. refinement: variational iterations on each grid. propagation: patches try what their
+    neighbours found.
+    """
+
+    grid: int
+    descent: int
+    refinement: int
+    propagation: bool
+
+    def made(self) -> "cv2.DISOpticalFlow":
+        """A fresh DIS, which costs nothing.
+
+        OpenCV 5.0's keeps the last guess, which it mixes into the next flow, and crashes when it is given another size.
+        """
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        dis.setFinestScale(self.grid)
+        dis.setGradientDescentIterations(self.descent)
+        dis.setVariationalRefinementIterations(self.refinement)
+        dis.setUseSpatialPropagation(self.propagation)
+        return dis
+
+
+# The way there, which paint follows, on half the picture: that makes a painted film steadier by a quarter than a
+# quarter of it does. The way back only says whether the other can be believed, and tolerates more.
+THERE = Effort(grid=1, descent=12, refinement=2, propagation=True)
+BACK = Effort(grid=2, descent=12, refinement=2, propagation=True)
+THERE_SMALL = Effort(grid=1, descent=8, refinement=2, propagation=False)
+BACK_SMALL = Effort(grid=1, descent=8, refinement=0, propagation=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +130,9 @@ class Dis:
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
         h, w = target.gray.shape
-        ways = (target, source, guess), (source, target, None if guess is None else _turned_round(guess))
+        there, back = (THERE_SMALL, BACK_SMALL) if w * h <= SMALL_PIXELS else (THERE, BACK)
+        turned_round = None if guess is None else _turned_round(guess)
+        ways = (there, target, source, guess), (back, source, target, turned_round)
         forward, backward = workers.each(lambda way: self._flow(*way), ways)
         still = _difference(target.bgr, source.bgr)
         areas = target.flat, source.flat
@@ -113,22 +146,10 @@ class Dis:
             confidence = cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR)
         return Match(scaled_flow(flow, size), confidence)
 
-    def _flow(self, target: DisFeatures, source: DisFeatures, start: Flow | None) -> Flow:
+    def _flow(self, effort: Effort, target: DisFeatures, source: DisFeatures, start: Flow | None) -> Flow:
         h, w = target.gray.shape
-        dis = _dis(w, h)
-        return dis.calc(target.gray, source.gray, None if start is None else scaled_flow(start.copy(), (w, h)))
-
-
-def _dis(width: int, height: int) -> "cv2.DISOpticalFlow":
-    """A fresh one each time, which costs nothing.
-
-    OpenCV 5.0's keeps the last guess, which it mixes into the next flow, and crashes when it is given another size.
-    """
-    if width * height > FINE_PIXELS:
-        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    dis.setFinestScale(FINE_SCALE)
-    return dis
+        guess = None if start is None else scaled_flow(start.copy(), (w, h))
+        return effort.made().calc(target.gray, source.gray, guess)
 
 
 def _ours(features: Features) -> DisFeatures:
