@@ -32,7 +32,9 @@ SHEET_STEP = 24
 # The painter that shows stills, and what its sessions are told: each still is seen whole with its own frame, and does
 # not fade in after it.
 STILLS_PAINTER = "stills"
-STILLS_BRIEF: dict[str, Any] = {"keyframes": "marked", "fade_s": 0.0}
+STILLS_BRIEF: dict[str, Any] = {"keyframes": "marked", "fade_s": 0.0, "lookahead_s": 10.0}
+# A film that is a file is not waited for: its frames may wait for what comes, so that holes need fewer paintings.
+FILE_BRIEF: dict[str, Any] = {"lookahead_s": 1.0, "repaint_gap_s": 0.4}
 
 Say = Callable[[str], None]
 
@@ -63,8 +65,9 @@ class Job:
 
     @property
     def whole_brief(self) -> dict[str, Any]:
-        """What is asked of the session: with stills, that they are its keyframes, unless something else was said."""
-        return (STILLS_BRIEF if self.stills else {}) | self.brief
+        """What is asked of the session beside what was said: of a file to look ahead, of stills to be its keyframes."""
+        file = isinstance(self.source, Path) and isinstance(self.target, Path)
+        return (FILE_BRIEF if file else {}) | (STILLS_BRIEF if self.stills else {}) | self.brief
 
 
 @dataclass(slots=True)

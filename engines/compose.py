@@ -28,11 +28,18 @@ LEAST_TRUST = 0.05
 # What a reference finds by itself takes the place of what was followed there, if it is trusted by so much: so errors of
 # the flow do not pile up.
 FOUND_AGAIN = 0.5
+# It takes the place by this share of the way a frame, where it is no farther off than so many pixels of the grid:
+# what was followed is steadier from frame to frame, what is found anew is right in the long run.
+EASE = 0.25
+EASED_PX = 3.0
 # Of references that are trusted alike the newer one is taken.
 NEWER = 0.001
 # Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show what is
 # likeliest until that is worn, which is when it has been followed for too long.
 SLIVER_PX = 11
+# What is brought back from later frames has no parts that a disc of this diameter, pixels of the grid, does not fit
+# into.
+SPECK_PX = 5
 # Where the paint of two references meets, the pixels on either side are softened by a Gaussian of this sigma, pixels:
 # less is crisper, and shows the stairs of a seam that moves. docs/quality.md has what either costs.
 SEAM_SIGMA_PX = 0.6
@@ -129,6 +136,14 @@ class Origins:
             np.where(where, np.uint8(number), self.number), offset, np.where(where, np.uint8(hops), self.hops)
         )
 
+    def over(self, others: "Origins", where: Mask) -> "Origins":
+        """These, but in some pixels [h, w] others."""
+        return Origins(
+            np.where(where, others.number, self.number),
+            np.where(where[..., None], others.offset, self.offset),
+            np.where(where, others.hops, self.hops),
+        )
+
     def among(self, numbers: Sequence[int]) -> "Origins":
         """These with nothing where the paint is of none of these references."""
         known = np.zeros(MOST_NUMBER + 1, np.bool_)
@@ -195,14 +210,59 @@ def compose(
 
     followed, *found = workers.each(find, [0, *matches])
     finds = dict(zip(matches, found, strict=True))
-    origins, total = _settled(followed, finds, first if fade >= 1.0 else None)
+    moved = _moved(to_last.flow)
+    origins, total = _settled(followed, finds, moved, first if fade >= 1.0 else None)
     holes = _holes(total, origins.hops > max_hops, size, feather)
     hidden = None if under_holes else _hidden(holes, origins.number.shape)
     paint = _rendered(sources, origins, hidden)
     if first is not None and 0.0 < fade < 1.0:
-        over = _rendered(sources, _settled(followed, finds, first)[0], hidden)
+        over = _rendered(sources, _settled(followed, finds, moved, first)[0], hidden)
         paint = cv2.addWeighted(over, fade, paint, 1 - fade, 0)
     return Composition(paint, origins, holes)
+
+
+def brought_back(
+    sources: Mapping[int, Source],
+    composition: Composition,
+    later: Sequence[tuple[Origins, Match]],
+    *,
+    threshold: float,
+    max_hops: int,
+    feather: int,
+) -> Composition:
+    """The composition with what later frames show of its holes. What they do not show stays a hole.
+
+    later: of each of those frames where its paint comes from, and where this one is seen in it, the best first; at
+    least one. Its other pixels stay as they are to the bit.
+    """
+    shape, size = composition.hops.shape, composition.holes.shape
+    slack = HALF_A_PIXEL if shape == size else NEXT_TO_NO_PIXEL
+    first, *others = workers.each(lambda each: _followed(*each, threshold, max_hops, slack), later)
+    origins, trusted = first.origins, first.trust
+    for each in others:
+        better = (each.trust > trusted) & (trusted < FOUND_AGAIN)
+        origins = origins.over(each.origins, better)
+        trusted = np.where(better, each.trust, trusted)
+    inside_holes = on_grid(composition.holes, shape)
+    there = _solid(inside_holes & (trusted >= ENOUGH_TRUST))
+    if not there.any():
+        return composition
+    shown = origins.painted(~there, 0)
+    explained = composition.holes & on_grid(there, size)
+    paint = lay_over(composition.paint, _rendered(sources, shown, None), seam(explained, feather))
+    return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
+
+
+def _solid(mask: Mask) -> Mask:
+    """A mask [h, w] without its specks and threads, which would be seen as such."""
+    return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, _disc(SPECK_PX)).view(np.bool_)
+
+
+def on_grid(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """A mask on another grid (h, w)."""
+    if mask.shape == shape:
+        return mask
+    return cv2.resize(mask.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +305,23 @@ def hops_after(before: Hops, flow: Flow, *, slack: float = HALF_A_PIXEL) -> Hops
     One that the flow leads outside of the reference has the most hops there are: what shows there is its edge, drawn
     out. slack: how far past its edge pixels' middles the reference still holds something, pixels of this grid.
     """
-    moved = cv2.inRange(flow, (0, 0), (0, 0)) == 0
-    after = cv2.add(before, moved.view(np.uint8))
+    after = cv2.add(before, _moved(flow))
     after[~inside(flow, slack)] = MOST_HOPS
     return after
 
 
-def _settled(followed: _Find, found: Mapping[int, _Find], first: int | None) -> tuple[Origins, Weight]:
+def _moved(flow: Flow) -> NDArray[np.uint8]:
+    """Where a flow [h, w, 2] is not zero, [h, w], 0 or 1."""
+    return (cv2.inRange(flow, (0, 0), (0, 0)) == 0).view(np.uint8)
+
+
+def _settled(
+    followed: _Find, found: Mapping[int, _Find], moved: NDArray[np.uint8], first: int | None
+) -> tuple[Origins, Weight]:
     """Each pixel's origin, and how much all that may be there is trusted together, [h, w] each.
 
-    What was there is kept as long as it is trusted; `first` goes before it. found: by number, the newest first.
+    What was there is kept as long as it is trusted; `first` goes before it. found: by number, the newest first. moved:
+    [h, w], 0 or 1, since the last frame.
     """
     before = followed.origins
     number, offset, hops = before.number.copy(), before.offset.copy(), before.hops.copy()
@@ -268,13 +335,28 @@ def _settled(followed: _Find, found: Mapping[int, _Find], first: int | None) -> 
         if own == first:
             bid += find.trust * np.float32(1 + KEPT)
         again = (number == own) & (find.trust >= FOUND_AGAIN)
-        taken = ((bid > score) | again).view(np.uint8)
+        taken = (bid > score) | again
+        eased, near = _eased(offset, find.origins.offset, moved)
+        kept = near & again.view(np.uint8)
+        taken = taken.view(np.uint8)
         cv2.copyTo(find.origins.number, taken, number)
         cv2.copyTo(find.origins.offset, taken, offset)
+        cv2.copyTo(eased, kept, offset)
         cv2.copyTo(find.origins.hops, taken, hops)
         np.maximum(score, bid, out=score)
         unknown *= 1 - find.trust
     return Origins(number, offset, hops), 1 - unknown
+
+
+def _eased(followed: Flow, found: Flow, moved: NDArray[np.uint8]) -> tuple[Flow, NDArray[np.uint8]]:
+    """The followed offsets [h, w, 2] on their way to those that were found, and where these are near, [h, w] 0 or 1.
+
+    moved: [h, w], 0 or 1. What has not moved since the last frame stays where it was, to the bit.
+    """
+    apart = cv2.subtract(found, followed)
+    near = cv2.inRange(apart, (-EASED_PX, -EASED_PX), (EASED_PX, EASED_PX)) & 1
+    share = cv2.copyTo(apart, moved)
+    return cv2.scaleAdd(share, EASE, followed), near
 
 
 def _hidden(holes: Mask, shape: tuple[int, ...]) -> NDArray[np.uint8]:

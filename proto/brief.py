@@ -163,6 +163,14 @@ class Brief(BaseModel):
         "are filled cheaply. 0: each frame's are painted.",
     )
 
+    lookahead_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=60.0,
+        description="How long a frame may wait in pacing every for what comes after it, seconds: its holes then show "
+        "what is painted there later. 0: each frame goes out before the next one is taken.",
+    )
+
     confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(
         16,

@@ -55,6 +55,7 @@ class Output:
     index: int
     pts: Fraction
     epoch: int
+    raw: Picture  # the frame, at the same size
     picture: Picture
     provenance: Provenance
     keyframe: bool  # a keyframe was painted for it, or shows for the first time; it may fade in

@@ -442,7 +442,7 @@ class Driver:
         self._lanes[key] = lane
         self.tallies[lane.stream.opening.pacing].counts["opened"] += 1
         log.info("session %d: %s opened, %s", opening.message.session, opening.message.client, lane.stream.canvas)
-        opened = lane.stream.opened(key, lane.painter, self._settings.window, opening.linger_s, SERVER)
+        opened = lane.stream.opened(key, lane.painter, opening.linger_s, SERVER)
         opening.outlet.said += 1
         self._reply(Reply(key, opened))
 
@@ -542,7 +542,7 @@ class Driver:
         return Stored(
             stream.opening,
             lane.linger_s,
-            self._settings.window,
+            stream.credit,
             stream.last_done,
             stream.last_request,
             state.epoch,

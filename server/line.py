@@ -10,6 +10,7 @@ from ..proto.limits import MAX_REQUESTS, MAX_WINDOW
 from ..proto.messages import (
     Answer,
     Closed,
+    Credit,
     Dropped,
     Error,
     Flushed,
@@ -167,6 +168,8 @@ class Line:
             return True
         if isinstance(message, Opened):
             self.window = message.credit
+        elif isinstance(message, Credit) and message.frames:  # 0: the daemon goes, and its answers are kept as before
+            self.window = message.frames
         self._settle_once(outgoing)
         return False
 

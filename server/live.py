@@ -162,6 +162,11 @@ class LiveSession:
         last = _last(frame, None, None, self._now.references, self._scale, self.brief)
         return _output(self._now, last, last.painted, None, None, keyframe=False)
 
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """The indices of frames that wait for what comes after them: none ever."""
+        return ()
+
     def finish(self) -> Step:
         """The outputs that are still to come after the last frame: none, as nothing looks ahead."""
         yield from ()
@@ -387,6 +392,7 @@ def _output(
         index=last.frame.index,
         pts=last.frame.pts,
         epoch=now.live.shown_epoch,
+        raw=last.frame.bgr,
         picture=picture,
         provenance=_provenance(holes),
         keyframe=keyframe,

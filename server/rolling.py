@@ -14,7 +14,7 @@ import numpy as np
 from ..engines.base import Features, Flow, Frame, Habits, Mask, Match, MatchRequest, PaintJob, Picture, Wording
 from ..engines.colour_lock import followed, tone
 from ..engines.colour_lock import locked as colour_locked
-from ..engines.compose import Composition, Source, compose, doubled, lay_over, seam
+from ..engines.compose import Composition, Source, compose, doubled, lay_over, on_grid, seam
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.fill import fill
@@ -477,10 +477,3 @@ def filled(composition: Composition, raw: Picture, holes: Mask) -> Composition:
     fill(composition.paint, raw, holes)
     there = on_grid(holes, composition.hops.shape)
     return replace(composition, origins=composition.origins.painted(there, 0))
-
-
-def on_grid(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    """A mask on the canvas as one on the flow's grid (h, w)."""
-    if mask.shape == shape:
-        return mask
-    return cv2.resize(mask.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)

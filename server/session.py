@@ -6,18 +6,22 @@ end: a frame that fails leaves the session as it was before. live.py is its sibl
 """
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..engines.base import NO_HABITS, Features, Frame, Habits, Mask, Match, PaintDone, PaintJob, Picture
-from ..engines.compose import Composition
+from ..engines.compose import Composition, on_grid
 from ..engines.crops import Box, crops, tiny
 from ..engines.detect import glance, is_cut
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.messages import Provenance
-from . import rolling, snapshot
+from . import lookahead, rolling, snapshot
 from .asks import Ask, Output, PaintAsk, Step
+from .lookahead import Waiting
 from .rolling import Matches, Scale, Seen
 from .state import Last, Progress, Reference, References, State
 
@@ -48,6 +52,8 @@ class Session:
         self._references = References()
         self._progress = Progress()
         self._seen: Seen | None = None
+        self._waiting: tuple[Waiting, ...] = ()
+        self._rested: State | None = None  # before the first that waits came
 
     @property
     def flow_size(self) -> tuple[int, int]:
@@ -56,11 +62,20 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Memory held by the references, bytes."""
-        return self._references.nbytes
+        """Memory held by the references, and by what waits, bytes."""
+        return self._references.nbytes + sum(each.nbytes for each in self._waiting)
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """The indices of frames that are painted and wait for what comes after them."""
+        return tuple(each.frame.index for each in self._waiting)
 
     def update(self, brief: Brief) -> int:
-        """The new epoch. A change of what is painted drops all references; one of how it moves keeps them."""
+        """The new epoch. A change of what is painted drops all references; one of how it moves keeps them.
+
+        Frames that wait are of the epoch before: `finish` comes first. Raises ValueError if it did not.
+        """
+        self._check_rest()
         if rolling.changes_paint(self.brief, brief):
             self._progress = rolling.updated(self._progress, self.brief, brief)
             if not rolling.fades_in(self.brief, brief):
@@ -70,21 +85,26 @@ class Session:
         return self.epoch
 
     def rekey(self) -> int:
-        """The new epoch, which begins with a new keyframe."""
+        """The new epoch, which begins with a new keyframe. Raises ValueError as `update` does."""
+        self._check_rest()
         self._progress = replace(self._progress, rekey=True, anew=True)
         self.epoch += 1
         return self.epoch
 
     def step(self, frame: Frame) -> Step:
-        """Paints one frame. Raises RefusedError if the painter gives nothing; the session is then as before."""
+        """Paints one frame: what goes out are those that wait for nothing any more, in their order.
+
+        Raises RefusedError if the painter gives nothing; the session is then as before.
+        """
         brief, epoch, references, progress = self.brief, self.epoch, self._references, self._progress
         if not self._flow:
             return (yield from self._alone(frame))
 
-        # Detector: a cut begins a new epoch, without references.
+        # Detector: a cut begins a new epoch, without references. What waits waits no longer.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
             references, epoch, progress = References(), epoch + 1, replace(progress, tone=None)
+        ended = self._waiting if epoch != self.epoch else ()
         progress = rolling.left_since(progress, frame.pts)
 
         # Match: where this frame's pixels are seen in the last one and in what was painted.
@@ -128,12 +148,14 @@ class Session:
 
         # Fill: holes that are not worth the painter's while, or all if others were painted just now.
         holes = composition.holes
-        due = self._habits.at_once or rolling.repaint_due(progress, frame.pts, brief)
+        waits = bool(brief.lookahead_s) and not keyframe
+        due = rolling.repaint_due(progress, frame.pts, brief) if not self._habits.at_once else not waits
         small = tiny(holes, self._habits.least_hole) if due else holes
-        composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
+        if due:
+            composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 
         # Repaint: crops around the other holes, laid over within them; what was painted is a reference of its own.
-        boxes = crops(composition.holes, self._habits)
+        boxes = crops(composition.holes, self._habits) if due else []
         if boxes:
             number = progress.next_job
             jobs = [
@@ -145,28 +167,47 @@ class Session:
             references, composition = _with_repaint(references, composition, boxes, repaints, frame, features, brief)
             progress = replace(progress, repainted_at=frame.pts, next_job=number + len(jobs))
 
-        # Remember: only now, when nothing can fail any more.
+        # Look back: what was painted now shows what is seen in holes of the frames that waited for it.
         faded = _fade(frame, references, brief) >= 1.0
+        pending = np.zeros_like(holes) if due else holes
+        composition = replace(composition, origins=composition.origins.painted(pending, 0), holes=pending)
         last = Last(frame.alone, composition.paint, composition.origins, features)
-        self._references = rolling.remembered(references, last, faded=faded)
+        match = rolling.match_of_keyframe(references, matches)
+        filled = small if due else pending & ~holes
+        output = _output(last, epoch, holes, filled, match, keyframe=keyframe, painted_pixels=painted_pixels)
+        outputs: list[Output] = []
+        if ended:
+            outputs, progress = yield from self._settled(ended, self._references, progress)
+        waiting = (*(() if ended else self._waiting), Waiting(frame, features, composition, output))
+        references = rolling.remembered(references, last, faded=faded)
+        if not waits or due or lookahead.over(waiting, brief):
+            settled, progress = yield from self._settled(waiting, references, progress)
+            outputs, waiting = outputs + settled, ()
+
+        # Remember: only now, when nothing can fail any more.
+        self._rested = None if not waiting else self._rested or self.state()
+        self._waiting = waiting
+        self._references = references
         self._progress = replace(progress, rekey=False)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
         self.epoch = epoch
-        match = rolling.match_of_keyframe(references, matches)
-        return [_output(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)]
+        return outputs
 
     def finish(self) -> Step:
-        """The outputs that are still to come after the last frame: none, as nothing looks ahead yet."""
-        yield from ()
-        return []
+        """The outputs that are still to come: all that wait, in their order, as nothing comes after them for now."""
+        if not self._waiting:
+            return []
+        outputs, self._progress = yield from self._settled(self._waiting, self._references, self._progress)
+        self._waiting, self._rested = (), None
+        return outputs
 
     def snapshot(self) -> bytes:
         """The state between two steps. Raises SnapshotError if it is too large."""
         return snapshot.dump(self.state())
 
     def state(self) -> State:
-        """All that the next step depends on."""
-        return State(self.brief, self.size, self.epoch, self._references, self._progress)
+        """All that the next step depends on, as it was before the first frame that waits: that is to come again."""
+        return self._rested or State(self.brief, self.size, self.epoch, self._references, self._progress)
 
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""
@@ -175,12 +216,61 @@ class Session:
             raise snapshot.SnapshotError("the snapshot is of a live session; this one is of pacing 'every'")
         if state.size != self.size:
             raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
+        self._waiting, self._rested = (), None
         self.brief, self.epoch = state.brief, state.epoch
         self._references, self._progress = state.references, state.progress
         self._seen = None
         keyframe, last = state.references.keyframe, state.references.last
         if self._flow and keyframe is not None and last is not None:
             self._seen = Seen(glance(keyframe.frame.bgr), keyframe.frame.pts, glance(last.frame.bgr))
+
+    def _check_rest(self) -> None:
+        if self._waiting:
+            raise ValueError(f"frames {self.waiting} wait for what comes: `finish` comes before a change")
+
+    def _settled(
+        self, waiting: Sequence[Waiting], references: References, progress: Progress
+    ) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
+        """What goes out of frames that have waited, and where the film stands then. It does not fail.
+
+        Without flow, or a painter, holes are filled as they are in a film that does not look ahead.
+        """
+        with suppress(RefusedError):
+            waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief)
+        outputs = []
+        for each in waiting:
+            with suppress(RefusedError):
+                each, progress = yield from self._repainted_at_once(each, references, progress)
+            outputs.append(_completed(each))
+        return outputs, progress
+
+    def _repainted_at_once(
+        self, waiting: Waiting, references: References, progress: Progress
+    ) -> Generator[Ask, Any, tuple[Waiting, Progress]]:
+        """A frame with its holes painted, if its painter wants that in each. No other frame shows that."""
+        composition, output, frame = waiting.composition, waiting.output, waiting.frame
+        boxes = crops(composition.holes, self._habits) if self._habits.at_once else []
+        if not boxes:
+            return waiting, progress
+        jobs = [
+            rolling.hole_job(
+                frame,
+                output.epoch,
+                progress.next_job + i,
+                self.brief,
+                box,
+                composition,
+                references.keyframe,
+                progress,
+            )
+            for i, box in enumerate(boxes)
+        ]
+        repaints = [picture for picture, _ in (yield from _painted(jobs))]
+        paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, self.brief.feather)
+        pixels = output.painted_pixels + sum(box.area for box in boxes)
+        composition = replace(composition, paint=paint, holes=np.zeros_like(composition.holes))
+        done = replace(waiting, composition=composition, output=replace(output, painted_pixels=pixels))
+        return done, replace(progress, next_job=progress.next_job + len(jobs))
 
     def _alone(self, frame: Frame) -> Step:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
@@ -202,6 +292,15 @@ def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture
             raise RefusedError(each.error or Code.PAINTER_FAILED, each.why or "the painter gave no picture")
         pictures.append((each.image, each.memory))
     return pictures
+
+
+def _completed(waiting: Waiting) -> Output:
+    """What goes out of a frame: what is still a hole is filled."""
+    composition, output = waiting.composition, waiting.output
+    left = composition.holes
+    composition = rolling.filled(composition, waiting.frame.bgr, left)
+    provenance = Provenance.FILLED if left.any() else output.provenance
+    return replace(output, picture=composition.paint, hops=composition.hops, provenance=provenance)
 
 
 def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
@@ -235,7 +334,7 @@ def _with_repaint(
     under = Reference(0, frame.alone, composition.paint, features=features)
     number, holes, grid = references.free_number, composition.holes, composition.hops.shape
     patch = rolling.patch_of(under, number, holes, boxes, repaints, grid, brief.feather)
-    origins = composition.origins.painted(rolling.on_grid(holes, grid), number)
+    origins = composition.origins.painted(on_grid(holes, grid), number)
     return references.plus(patch), replace(composition, paint=patch.painted, origins=origins)
 
 
@@ -247,6 +346,7 @@ def _output(
         index=last.frame.index,
         pts=last.frame.pts,
         epoch=epoch,
+        raw=last.frame.bgr,
         picture=last.painted,
         provenance=Provenance.FILLED if filled.any() and not keyframe else provenance,
         keyframe=keyframe,

@@ -16,10 +16,11 @@ from ..engines.base import NO_CONTROLS, NO_HABITS, Controls, Frame, Habits, Pain
 from ..engines.registry import BriefRule, any_brief
 from ..proto.brief import Brief
 from ..proto.errors import RETRY, Code, RefusedError, WarpaintError
-from ..proto.limits import MAX_REQUESTS, MAX_TEXT
+from ..proto.limits import MAX_REQUESTS, MAX_TEXT, MAX_WINDOW
 from ..proto.messages import (
     Close,
     Closed,
+    Credit,
     Dropped,
     Error,
     Flush,
@@ -109,7 +110,9 @@ class Stream:
         self._decoder = make_decoder(source)
         self._encoder = make_encoder(opening.result, source)
         self.live = opening.pacing == "live"
-        self.last_done: int | None = None  # the index of the last frame that is done
+        self.credit = settings.window  # frames that may be unanswered at once
+        self._window = settings.window  # of them, those that do not wait for what comes after them
+        self.last_done: int | None = None  # the index of the last frame that is done, with all before it
         self.last_request: int | None = None  # the last that is done
         self.steps = 0  # frames that went into the session
         self.changes = 0  # of what would be written down
@@ -123,6 +126,7 @@ class Stream:
         self._still_controls = NO_CONTROLS
         self._last_controls = NO_CONTROLS  # of the frame that was seen last, if it may be held
         self._pending: dict[int, Arrival] = {}  # frames not yet answered
+        self._stages: dict[int, Stages] = {}  # of those that are painted, and wait for what comes after them
         self._client = Asker(opening.session, send)
         self._audience = Audience()
         self._keyframe_wanted = False
@@ -136,13 +140,13 @@ class Stream:
         """The size (W, H) of the pictures that flow is found between."""
         return self._session.flow_size
 
-    def opened(self, token: str, painter: str, credit: int, linger_s: float, server: str) -> Opened:
+    def opened(self, token: str, painter: str, linger_s: float, server: str) -> Opened:
         """The answer to `open`."""
         width, height = self.canvas.size
         return Opened(
             session=self.opening.session,
             token=token,
-            credit=credit,
+            credit=self.credit,
             epoch=self._session.epoch,
             painter=painter,
             flow=self.flow,
@@ -273,10 +277,12 @@ class Stream:
             yield from self._frame(item)
             return
         if isinstance(item, Steered):
+            yield from self._rested()
             self._steer(item.request, item.view)
             return
         self.last_request = getattr(item, "request", self.last_request)
         if isinstance(item, Steering):
+            yield from self._rested()
             self._steer(item, self._client)
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
@@ -333,7 +339,7 @@ class Stream:
                 self._drop(tag, "queue", reason)
             else:
                 yield from self._paint(tag, picture, stages)
-        if index in self._pending:  # a coded frame that completes no picture
+        if index in self._pending and index not in self._stages:  # a coded frame that completes no picture
             self._drop(index, "decode", Code.BAD_FRAME)
 
     def _stale(self, index: int) -> Code | None:
@@ -353,11 +359,14 @@ class Stream:
                 yield from self._paint(tag, picture, Stages())
         except RefusedError as error:
             log.warning("session %d: %s", self.opening.session, error)
-        for output in (yield from self._session.finish()):
-            self._deliver(output, Stages())
+        yield from self._rested()
         waiting = {item.message.index for item in self.inbox if isinstance(item, Arrival)}
         for index in [each for each in self._pending if each not in waiting]:
             self._drop(index, "decode", Code.BAD_FRAME)
+
+    def _rested(self) -> Serving:
+        """Sends what waits for what comes after it: nothing does, for now."""
+        self._deliver_all((yield from self._session.finish()))
 
     def _paint(self, index: int, picture: Picture, stages: Stages) -> Serving:
         arrival = self._pending.get(index)
@@ -377,9 +386,18 @@ class Stream:
         except Exception:
             log.exception("session %d: frame %d", self.opening.session, index)
             outputs = self._instead(frame, RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more"))
-        self.last_done = index
-        for output in outputs:
-            self._deliver(output, stages, frame.bgr)
+        if index in self._pending:
+            self._stages[index] = stages
+        self._deliver_all(outputs)
+        self._raise_credit(len(self._session.waiting))
+        if not self._session.waiting:
+            self.last_done = index
+
+    def _raise_credit(self, waiting: int) -> None:
+        """Gives credit for frames that wait: or those that they wait for would never come."""
+        if self._window + waiting > self.credit:
+            self.credit = min(MAX_WINDOW, self._window + 2 * waiting)
+            self._send(Credit(session=self.opening.session, frames=self.credit), ())
 
     def _framed(self, index: int, pts: Fraction, picture: Picture, arrival: Arrival) -> Frame:
         """The frame as it came, on the canvas. Raises RefusedError: BAD_PAYLOAD."""
@@ -436,8 +454,12 @@ class Stream:
 
     # What goes out
 
-    def _deliver(self, output: Output, stages: Stages, raw: Picture | None = None) -> None:
-        """Sends a frame. raw: on the canvas, for those who watch; None: it is not at hand, and they go without."""
+    def _deliver_all(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            self._deliver(output, self._stages.pop(output.index, Stages()))
+
+    def _deliver(self, output: Output, stages: Stages) -> None:
+        """Sends a frame, also to those who watch."""
         if output.keyframe:
             self._remarks.shown()
         if self.live and self.outlet.waiting >= ON_THE_WAY:
@@ -461,17 +483,16 @@ class Stream:
         message = message.model_copy(update=times | {"tags": self._remarks.tags_shown()})
         self._send(message, payloads)
         self._client.shown(output.epoch, output.index)
-        if raw is not None:
-            self._meter(output, raw)
-            shown = Shown(output, raw, self.canvas.content)
-            self._audience.show(message, shown, self._latest_brief, holding=self._holding)
+        self._meter(output)
+        shown = Shown(output, self.canvas.content)
+        self._audience.show(message, shown, self._latest_brief, holding=self._holding)
 
-    def _meter(self, output: Output, raw: Picture) -> None:
+    def _meter(self, output: Output) -> None:
         """Measures now and then how steady the paint is."""
         if output.provenance is Provenance.HELD:
             self._steadiness.forget()
         else:
-            self._steadiness.see(time.monotonic() if self.live else float(output.pts), raw, output.picture)
+            self._steadiness.see(time.monotonic() if self.live else float(output.pts), output.raw, output.picture)
 
     def _tally(self, output: Output, message: Painted, stages: Stages, delay_ms: float) -> None:
         self._accounts.painted(self.canvas.size, output.provenance, message.holes, stages, delay_ms)
@@ -551,7 +572,7 @@ class Stream:
         self._session.restore(stored.snapshot)
         self._recorded("restore", stored.snapshot)
         self._latest_brief = self._session.brief
-        self.last_request = stored.last_request
+        self.last_request, self.credit = stored.last_request, max(stored.window, self.credit)
         self._client.unshown.extend(stored.unshown)
         if stored.holding:
             self._hold(on=True)

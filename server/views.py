@@ -51,10 +51,9 @@ class Asker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A frame to be shown. raw: on the working canvas, as the output is; size: (W, H) of that without its padding."""
+    """A frame to be shown. size: (W, H) of the working canvas without its padding."""
 
     output: Output
-    raw: Picture
     size: tuple[int, int]
 
 
@@ -80,7 +79,7 @@ class View(Asker):
     def show(self, painted: Painted, frame: Shown) -> None:
         """Sends a frame."""
         self.outlet.given += 1
-        pictures: dict[ViewName, Picture] = {"raw": frame.raw, "painted": frame.output.picture}
+        pictures: dict[ViewName, Picture] = {"raw": frame.output.raw, "painted": frame.output.picture}
         maps = map_arrays(frame.output, self.wants.maps)
         width, height = frame.size
         cut = [

@@ -10,6 +10,7 @@ from support.scenes import noise_texture
 from warpaint.engines import workers
 from warpaint.engines.base import Match
 from warpaint.engines.compose import (
+    EASE,
     MOST_HOPS,
     Composition,
     Origins,
@@ -102,13 +103,37 @@ def test_paint_that_was_followed_for_too_long_is_a_hole() -> None:
     assert worn.holes[:, 48:].all()
 
 
-def test_paint_that_is_found_again_is_where_it_is_found() -> None:
-    """What was followed has strayed by three pixels and seven hops."""
-    strayed = Origins.of(1, SHAPE)
-    strayed.offset[..., 0], strayed.hops[:] = 3.0, 7
-    again = alone(match(dx=1.0), last=strayed)
+def strayed(px: float) -> Origins:
+    """Paint that was followed for seven hops, to so many pixels from where it came."""
+    origins = Origins.of(1, SHAPE)
+    origins.offset[..., 0], origins.hops[:] = px, 7
+    return origins
+
+
+def test_paint_that_has_strayed_far_is_where_it_is_found_again() -> None:
+    again = alone(match(dx=1.0), last=strayed(5.0), to_last=match(dx=1.0))
     assert (again.origins.offset[:, :-1, 0] == 1.0).all()
     assert (again.hops[:, :-1] == 1).all()
+
+
+def test_paint_that_has_strayed_a_little_eases_to_where_it_is_found_again() -> None:
+    """At no frame by more than a share of the way, and in the end it is there."""
+    before, moves = strayed(3.0), match(dx=0.01)
+    ways = []
+    for _ in range(20):
+        again = alone(match(dx=1.0), last=before, to_last=moves)
+        ways.append(float(again.origins.offset[32, 48, 0]))
+        assert again.hops[32, 48] == 1
+        before = again.origins
+    assert ways[0] == pytest.approx(3.0 - 2.0 * EASE, abs=0.02)
+    assert (np.diff(ways) <= 0).all()
+    assert ways[-1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_paint_that_has_strayed_a_little_stays_where_it_is_while_nothing_moves() -> None:
+    before = strayed(3.0)
+    again = alone(match(dx=1.0), last=before)
+    np.testing.assert_array_equal(again.origins.offset[:, :-4], before.offset[:, :-4])
 
 
 def test_hops_do_not_wrap_round() -> None:

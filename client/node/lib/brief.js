@@ -87,6 +87,7 @@ export const BRIEF = table(
     hole_limit: optional(SHARE, 0.5),
     hole_limit_s: optional(SECONDS, 0.2),
     repaint_gap_s: optional(SECONDS, 0.2),
+    lookahead_s: optional(number(0, 60), 0),
     confidence: optional(SHARE, 0.35),
     max_hops: optional(integer(1, 254), 16),
     references: optional(integer(1, 8), 2),
