@@ -140,6 +140,8 @@ class AsyncSession(SessionBase):
                 return painted
             if pusher.done() and (pusher.cancelled() or pusher.exception() or not self.unanswered):
                 return None
+            if pusher.done() and self._conversation is not None:
+                self._ask_for_all(self._conversation)
             yield None
 
 

@@ -35,9 +35,9 @@ def painted_film(film: Film, client: Client, session: Session, stills: Stills = 
                 waiting.append(frame)
                 still = still_of(stills, session.pushed)
                 session.push(frame.buffer, frame.pts, still, keyframe=bool(still))
-            elif not feed.over or waiting:
+            elif not feed.over:
                 client.wait(feed if may_push else None)
-            for painted in session.results(wait=False):
+            for painted in session.results(wait=feed.over):
                 yield PaintedPair(waiting.popleft(), painted)
             if session.opened is not None and session.totals is not None:
                 raise DaemonGone("the daemon has ended the session")

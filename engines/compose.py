@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import workers
 from .base import Confidence, Flow, Hops, Mask, Match, Picture
 from .grid import Array, enlarging_grid, inside, pixel_grid, scaled_flow
+from .light import gain_since, lit
 
 # Confidence becomes trust by a ramp of this width around the threshold.
 TRUST_RAMP = 0.2
@@ -42,7 +43,7 @@ SLIVER_PX = 11
 SPECK_PX = 5
 # Where the paint of two references meets, the pixels on either side are softened by a Gaussian of this sigma, pixels:
 # less is crisper, and shows the stairs of a seam that moves. docs/quality.md has what either costs.
-SEAM_SIGMA_PX = 0.6
+SEAM_SIGMA_PX = 0.5
 # On a grid coarser than the canvas, width of the soft seam, pixels of the grid: less shows stairs.
 SEAM_PX = 3
 # And how far past its own pixels a reference's offsets are drawn out there, for the seam and for being enlarged.
@@ -95,13 +96,15 @@ class Source:
     """What was painted of a frame, to be shown in others.
 
     paint: [H, W, 3], on the canvas. own: [h, w], on the flow's grid, where it was painted itself; None: everywhere.
-    fine: the paint as `doubled` gives it, resampled in its place, bicubically if exact.
+    fine: the paint as `doubled` gives it, resampled in its place, bicubically if exact. raw: [H, W, 3], the frame that
+    it was painted of; None: its light is not followed.
     """
 
     paint: Picture
     own: Mask | None = None
     fine: Picture | None = None
     exact: bool = False
+    raw: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,7 @@ def compose(
     first: int | None = None,
     fade: float = 0.0,
     under_holes: bool = True,
+    raw: Picture | None = None,
 ) -> Composition:
     """A frame from what is known of the last one's origins, and from the references that were sought in it.
 
@@ -198,7 +202,8 @@ def compose(
     half trusted. first: a reference that comes in over all others, by its share `fade`; the origins are those without
     it until it is 1. Holes grow by `feather` pixels, so that the seam of a repaint lies on pixels that are sure. What
     nothing explains and has more than max_hops is a hole, however small. under_holes: whether there is paint inside
-    holes as well; not, where something else will be seen there.
+    holes as well; not, where something else will be seen there. raw: [H, W, 3], the frame, whose light the paint is to
+    be seen in; None: as it was painted.
     """
     size = next(iter(sources.values())).paint.shape[:2]
     slack = HALF_A_PIXEL if to_last.confidence.shape == size else NEXT_TO_NO_PIXEL
@@ -214,9 +219,10 @@ def compose(
     origins, total = _settled(followed, finds, moved, first if fade >= 1.0 else None)
     holes = _holes(total, origins.hops > max_hops, size, feather)
     hidden = None if under_holes else _hidden(holes, origins.number.shape)
-    paint = _rendered(sources, origins, hidden)
+    paint = _lit(_rendered(sources, origins, hidden), sources, origins, raw)
     if first is not None and 0.0 < fade < 1.0:
-        over = _rendered(sources, _settled(followed, finds, moved, first)[0], hidden)
+        other = _settled(followed, finds, moved, first)[0]
+        over = _lit(_rendered(sources, other, hidden), sources, other, raw)
         paint = cv2.addWeighted(over, fade, paint, 1 - fade, 0)
     return Composition(paint, origins, holes)
 
@@ -229,11 +235,12 @@ def brought_back(
     threshold: float,
     max_hops: int,
     feather: int,
+    raw: Picture | None = None,
 ) -> Composition:
     """The composition with what later frames show of its holes. What they do not show stays a hole.
 
     later: of each of those frames where its paint comes from, and where this one is seen in it, the best first; at
-    least one. Its other pixels stay as they are to the bit.
+    least one. raw: as for `compose`. Its other pixels stay as they are to the bit.
     """
     shape, size = composition.hops.shape, composition.holes.shape
     slack = HALF_A_PIXEL if shape == size else NEXT_TO_NO_PIXEL
@@ -249,7 +256,8 @@ def brought_back(
         return composition
     shown = origins.painted(~there, 0)
     explained = composition.holes & on_grid(there, size)
-    paint = lay_over(composition.paint, _rendered(sources, shown, None), seam(explained, feather))
+    brought = _lit(_rendered(sources, shown, None), sources, shown, raw)
+    paint = lay_over(composition.paint, brought, seam(explained, feather))
     return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
 
 
@@ -372,6 +380,15 @@ def _rendered(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[n
     """The paint [H, W, 3] in its place. hidden: [h, w], where it need not be."""
     size = next(iter(sources.values())).paint.shape[:2]
     return (_placed if origins.number.shape == size else _blended)(sources, origins, hidden)
+
+
+def _lit(paint: Picture, sources: Mapping[int, Source], origins: Origins, raw: Picture | None) -> Picture:
+    """The paint in the light of the frame, if that is to be followed."""
+    if raw is None:
+        return paint
+    raws = {number: each.raw for number, each in sources.items() if each.raw is not None}
+    gain = gain_since(origins.number, origins.offset, raws, raw)
+    return paint if gain is None else lit(paint, gain)
 
 
 def _placed(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:

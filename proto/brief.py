@@ -190,6 +190,9 @@ class Brief(BaseModel):
         description="How a new keyframe comes in. lazy: where older paint cannot be followed any more; fade: all over, "
         "within fade_s. One of other words, or that was asked for, always fades in.",
     )
+    follow_light: bool = Field(
+        True, description="Paint gets lighter and darker as the film does since it was painted, over large areas."
+    )
     fade_s: float = Field(
         0.1,
         ge=0.0,

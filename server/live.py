@@ -269,7 +269,7 @@ def _composed(frame: Frame, references: References, matches: Matches, fade: floa
     """What the references explain, its holes filled."""
     if references.keyframe is None:
         return None
-    composition = rolling.composed(references, matches, fade, brief, exact=False, under_holes=False)
+    composition = rolling.composed(frame, references, matches, fade, brief, exact=False, under_holes=False)
     return rolling.filled(composition, frame.bgr, composition.holes)
 
 

@@ -11,13 +11,17 @@ from ..engines.base import Features, Flow, Frame, Match, MatchRequest
 from ..engines.compose import Composition, Source, brought_back
 from ..proto.brief import Brief
 from .asks import Ask, MatchAsk, Output
-from .rolling import Scale, coarse, led_on
+from .rolling import Scale, coarse, led_on, sources_of
 from .state import References
 
 # No more frames wait at a time: a client is given credit for them, which has an end.
 MOST_WAITING = 512
 # Nor so many bytes: a frame of 768x512 pixels holds some 12 MB while it waits.
 MOST_WAITING_BYTES = 2**30
+
+# So many frames before the last one, and again after as many, a frame is sought in the last one itself, as what is led
+# on from frame to frame strays and is worn. To seek it in all takes half as long again, and is no steadier.
+SOUGHT_EVERY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,11 @@ def looked_back(
 ) -> Generator[Ask, Any, list[Waiting]]:
     """The frames, in their order, with what the later ones show of their holes; references: as the last one left them.
 
-    From the last one back, each is sought in the one after it, and in the last one itself. What none shows stays a
-    hole.
+    From the last one back, each is sought in the one after it, and now and then in the last one itself. What none shows
+    stays a hole.
     """
     last = waiting[-1]
-    sources = {
-        number: Source(each.painted, each.own, each.fine, exact=True) for number, each in references.kept.items()
-    }
+    sources = sources_of(references, exact=True)
     done = [last]
     to_last: Flow | None = None  # from the frame in hand, on a coarse grid
     for each in reversed(waiting[:-1]):
@@ -69,11 +71,9 @@ def looked_back(
             return [*waiting[: len(waiting) - len(done)], *done[::-1]]
         [to_after] = yield MatchAsk(MatchRequest(each.features, [after.features], [None]), scale.flow)
         later = [(after, to_after)]
-        if after is last:
-            to_last = coarse(to_after.flow)
-        else:
-            guess = led_on(to_after.flow, to_last)
-            [direct] = yield MatchAsk(MatchRequest(each.features, [last.features], [guess]), scale.flow)
+        to_last = led_on(to_after.flow, to_last)
+        if len(done) % SOUGHT_EVERY == 0:
+            [direct] = yield MatchAsk(MatchRequest(each.features, [last.features], [to_last]), scale.flow)
             to_last = coarse(direct.flow)
             later.insert(0, (last, direct))
         done.append(_with(each, later, sources, brief))
@@ -83,6 +83,12 @@ def looked_back(
 def _with(each: Waiting, later: Sequence[tuple[Waiting, Match]], sources: dict[int, Source], brief: Brief) -> Waiting:
     known = [(other.composition.origins.among(list(sources)), match) for other, match in later]
     composition = brought_back(
-        sources, each.composition, known, threshold=brief.confidence, max_hops=brief.max_hops, feather=brief.feather
+        sources,
+        each.composition,
+        known,
+        threshold=brief.confidence,
+        max_hops=brief.max_hops,
+        feather=brief.feather,
+        raw=each.frame.bgr if brief.follow_light else None,
     )
     return replace(each, composition=composition, output=replace(each.output, holes=composition.holes))

@@ -284,6 +284,7 @@ def with_fine(references: References, *, exact: bool) -> References:
 
 
 def composed(
+    frame: Frame,
     references: References,
     matches: Matches,
     fade: float,
@@ -296,9 +297,8 @@ def composed(
     last = references.last
     if last is None:
         raise ValueError("there is no last frame to follow")
-    sources = {number: Source(each.painted, each.own, each.fine, exact) for number, each in references.kept.items()}
     return compose(
-        sources,
+        sources_of(references, exact=exact),
         last.origins,
         matches.last,
         matches.found,
@@ -308,7 +308,16 @@ def composed(
         first=references.coming,
         fade=fade,
         under_holes=under_holes,
+        raw=frame.bgr if brief.follow_light else None,
     )
+
+
+def sources_of(references: References, *, exact: bool) -> dict[int, Source]:
+    """What is kept, by number, as what paint comes from."""
+    return {
+        number: Source(each.painted, each.own, each.fine, exact, each.frame.bgr)
+        for number, each in references.kept.items()
+    }
 
 
 def remembered(references: References, last: Last, *, faded: bool) -> References:

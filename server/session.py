@@ -310,7 +310,7 @@ def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
 
 
 def _composed(frame: Frame, references: References, matches: Matches, brief: Brief) -> Composition:
-    return rolling.composed(references, matches, _fade(frame, references, brief), brief, exact=True)
+    return rolling.composed(frame, references, matches, _fade(frame, references, brief), brief, exact=True)
 
 
 def _fade(frame: Frame, references: References, brief: Brief) -> float:

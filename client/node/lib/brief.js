@@ -92,6 +92,7 @@ export const BRIEF = table(
     max_hops: optional(integer(1, 254), 16),
     references: optional(integer(1, 8), 2),
     keyframe_entry: optional(oneOf('lazy', 'fade'), 'lazy'),
+    follow_light: optional(flag, true),
     fade_s: optional(number(0, 10), 0.1),
     when_unpainted: optional(oneOf('raw', 'held'), 'raw'),
     feather: optional(integer(0, 64), 3),
