@@ -33,8 +33,9 @@ SHEET_STEP = 24
 # not fade in after it.
 STILLS_PAINTER = "stills"
 STILLS_BRIEF: dict[str, Any] = {"keyframes": "marked", "fade_s": 0.0, "lookahead_s": 10.0}
-# A film that is a file is not waited for: its frames may wait for what comes, so that holes need fewer paintings.
-FILE_BRIEF: dict[str, Any] = {"lookahead_s": 1.0, "repaint_gap_s": 0.4}
+# A film that is a file is not waited for: its frames may wait for what comes. As holes then show what is painted later,
+# they need fewer paintings, and less need be risked to have few of them. docs/quality.md has the figures.
+FILE_BRIEF: dict[str, Any] = {"lookahead_s": 1.0, "repaint_gap_s": 0.5, "confidence": 0.55}
 
 Say = Callable[[str], None]
 

@@ -43,7 +43,7 @@ SLIVER_PX = 11
 SPECK_PX = 5
 # Where the paint of two references meets, the pixels on either side are softened by a Gaussian of this sigma, pixels:
 # less is crisper, and shows the stairs of a seam that moves. docs/quality.md has what either costs.
-SEAM_SIGMA_PX = 0.5
+SEAM_SIGMA_PX = 0.4
 # On a grid coarser than the canvas, width of the soft seam, pixels of the grid: less shows stairs.
 SEAM_PX = 3
 # And how far past its own pixels a reference's offsets are drawn out there, for the seam and for being enlarged.

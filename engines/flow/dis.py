@@ -49,11 +49,12 @@ SMALLEST_SIDE = 64
 class Effort:
     """How much work DIS does. grid: flow is found on pictures of 1 / 2**grid of their sides.
 
-    descent: steps of each patch. refinement: variational iterations on each grid. propagation: patches try what their
-    neighbours found.
+    stride: from patch to patch, pixels of that grid. descent: steps of each patch. refinement: variational iterations on
+    each grid. propagation: patches try what their neighbours found.
     """
 
     grid: int
+    stride: int
     descent: int
     refinement: int
     propagation: bool
@@ -65,6 +66,7 @@ class Effort:
         """
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         dis.setFinestScale(self.grid)
+        dis.setPatchStride(self.stride)
         dis.setGradientDescentIterations(self.descent)
         dis.setVariationalRefinementIterations(self.refinement)
         dis.setUseSpatialPropagation(self.propagation)
@@ -73,10 +75,10 @@ class Effort:
 
 # The way there, which paint follows, on half the picture: that makes a painted film steadier by a quarter than a
 # quarter of it does. The way back only says whether the other can be believed, and tolerates more.
-THERE = Effort(grid=1, descent=12, refinement=2, propagation=True)
-BACK = Effort(grid=2, descent=12, refinement=2, propagation=True)
-THERE_SMALL = Effort(grid=1, descent=8, refinement=2, propagation=False)
-BACK_SMALL = Effort(grid=1, descent=8, refinement=0, propagation=False)
+THERE = Effort(grid=1, stride=3, descent=16, refinement=2, propagation=True)
+BACK = Effort(grid=2, stride=4, descent=12, refinement=2, propagation=True)
+THERE_SMALL = Effort(grid=1, stride=4, descent=8, refinement=2, propagation=False)
+BACK_SMALL = Effort(grid=1, stride=4, descent=8, refinement=0, propagation=False)
 
 
 @dataclass(frozen=True, slots=True)
