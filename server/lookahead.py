@@ -44,7 +44,7 @@ class Waiting:
 
 def over(waiting: Sequence[Waiting], brief: Brief) -> bool:
     """Whether the wait is over: for want of holes, of time, or of room."""
-    waited_s = waiting[-1].frame.pts - waiting[0].frame.pts
+    waited_s = float(waiting[-1].frame.pts - waiting[0].frame.pts)  # as the Brief's: 1/25 s is 0.04 s
     full = len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
     return full or not _wanting(waiting) or not 0 <= waited_s < brief.lookahead_s
 
