@@ -254,10 +254,10 @@ def brought_back(
     there = _solid(inside_holes & (trusted >= ENOUGH_TRUST))
     if not there.any():
         return composition
-    shown = origins.painted(~there, 0)
     explained = composition.holes & on_grid(there, size)
-    brought = _lit(_rendered(sources, shown, None), sources, shown, raw)
-    paint = lay_over(composition.paint, brought, seam(explained, feather))
+    # Not rendered elsewhere, and not mixed with what is not rendered.
+    shown = _rendered(sources, origins, (~there).view(np.uint8))
+    paint = lay_over(composition.paint, _lit(shown, sources, origins, raw), seam(explained, feather))
     return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -12,13 +12,16 @@ from warpaint.engines.base import Match
 from warpaint.engines.compose import (
     EASE,
     MOST_HOPS,
+    SPECK_PX,
     Composition,
     Origins,
     Source,
+    brought_back,
     compose,
     doubled,
     hops_after,
     lay_over,
+    on_grid,
     seam,
     trust,
 )
@@ -364,3 +367,174 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, shape: tu
         workers.use(1)
     np.testing.assert_array_equal(by_one.paint, together.paint)
     np.testing.assert_array_equal(by_one.holes, together.holes)
+
+
+# What is brought back from later frames
+
+
+def before(holes: NDArray[np.bool_], shape: tuple[int, int] = SHAPE) -> Composition:
+    """A frame that is all paint of 1, but for holes [H, W]."""
+    coarse = holes[:: SHAPE[0] // shape[0], :: SHAPE[1] // shape[1]]
+    return Composition(PAINT.copy(), Origins.of(1, shape).painted(coarse, 0), holes)
+
+
+def square(top: int, left: int, side: int) -> NDArray[np.bool_]:
+    """A mask of one square."""
+    mask = np.zeros(SHAPE, np.bool_)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def corners(holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels at the corners of a square, which no disc reaches."""
+    across, down = np.flatnonzero(holes.any(0)), np.flatnonzero(holes.any(1))
+    side = len(across) // 4
+    mask = np.zeros_like(holes)
+    for rows in (down[:side], down[-side:]):
+        for columns in (across[:side], across[-side:]):
+            mask[np.ix_(rows, columns)] = True
+    return mask
+
+
+def back(
+    made: Composition,
+    later: Sequence[tuple[Origins, Match]],
+    sources: Mapping[int, Source] | None = None,
+    **options: Any,
+) -> Composition:
+    """The frame with what later ones show of its holes; in them 2 is of level 200, and 3 of level 50."""
+    known = {"max_hops": 8, "feather": 0, **options}
+    sources = sources or {1: Source(PAINT), 2: level(200), 3: level(50)}
+    return brought_back(sources, made, later, threshold=THRESHOLD, **known)
+
+
+@pytest.mark.parametrize("feather", [0, 3])
+@pytest.mark.parametrize("shape", [SHAPE, COARSE])
+def test_what_is_brought_back_is_inside_holes_alone(shape: tuple[int, int], feather: int) -> None:
+    holes = square(16, 32, 32)
+    made = before(holes, shape)
+    shown = back(made, [(Origins.of(2, shape), match(shape=shape))], feather=feather)
+    np.testing.assert_array_equal(shown.paint[~holes], PAINT[~holes])
+    inner = square(24, 40, 16)
+    assert (shown.paint[inner] == 200).all()
+    assert not (shown.holes & ~corners(holes)).any()
+    np.testing.assert_array_equal(made.paint, PAINT)
+    assert made.holes.sum() == holes.sum()
+
+
+def test_what_is_brought_back_is_where_the_flow_leads() -> None:
+    """From a later frame in which it has moved on, whose own paint had moved before."""
+    holes, later = square(16, 32, 24), Origins.of(1, SHAPE)
+    later.offset[..., 0], later.hops[:] = 4.0, 2
+    shown = back(before(holes), [(later, match(dx=3.0))])
+    brought = holes & ~shown.holes
+    np.testing.assert_array_equal(shown.paint[brought], np.roll(PAINT, -7, 1)[brought])
+    assert brought[holes & ~corners(holes)].all()
+    assert (shown.origins.number == ~shown.holes).all()
+    assert (shown.origins.offset[brought] == (7.0, 0.0)).all()
+    assert (shown.origins.hops[brought] == 3).all()
+    assert not shown.origins.offset[~holes].any()
+    assert not shown.hops[~holes].any()
+
+
+def unsure_at(where: NDArray[np.bool_]) -> Match:
+    """A match that is not sure of these pixels."""
+    found = match()
+    found.confidence[where] = NOTHING
+    return found
+
+
+def unknown_at(where: NDArray[np.bool_]) -> Origins:
+    """Paint of 2, but in these pixels."""
+    return Origins.of(2, SHAPE).painted(where, 0)
+
+
+def worn_at(where: NDArray[np.bool_]) -> Origins:
+    """Paint of 2 that has been followed for as long as it may in these pixels."""
+    origins = Origins.of(2, SHAPE)
+    origins.hops[where] = 8
+    return origins
+
+
+HOLES = square(16, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ("origins", "found"),
+    [
+        (Origins.of(2, SHAPE), unsure_at(HOLES)),
+        (unknown_at(HOLES), match()),
+        (worn_at(HOLES), match(dx=0.01)),
+        (Origins.of(2, SHAPE), match(dx=200.0)),
+    ],
+    ids=["not seen", "a hole there too", "worn", "outside of the picture"],
+)
+def test_what_no_later_frame_shows_stays_as_it_was(origins: Origins, found: Match) -> None:
+    made = before(HOLES)
+    assert back(made, [(origins, found)]) is made
+
+
+def test_a_frame_without_holes_stays_as_it_was() -> None:
+    made = before(square(0, 0, 0))
+    assert back(made, [(Origins.of(2, SHAPE), match())]) is made
+
+
+def test_part_of_a_hole_may_stay_one() -> None:
+    rest = square(28, 32, 24)  # the lower half, and what lies below
+    shown = back(before(HOLES), [(unknown_at(rest), match())])
+    left = HOLES & rest
+    assert shown.holes.sum() == pytest.approx(left.sum(), abs=4 * SPECK_PX)
+    assert not (shown.holes & ~HOLES).any()
+    assert (shown.origins.number[shown.holes] == 0).all()
+    np.testing.assert_array_equal(shown.paint[shown.holes], PAINT[shown.holes])
+    assert (shown.paint[HOLES & ~shown.holes] == 200).all()
+
+
+def test_specks_are_not_brought_back() -> None:
+    """Nor threads: they would be seen as such. What is larger is."""
+    speck, thread, patch = square(18, 34, SPECK_PX - 2), square(0, 0, 0), square(26, 42, 2 * SPECK_PX)
+    thread[16:40, 38:40] = True
+    later = unknown_at(~(speck | thread | patch))
+    shown = back(before(HOLES), [(later, match())])
+    brought = HOLES & ~shown.holes
+    assert brought[patch].mean() > 0.85
+    assert not (brought & ~patch).any()
+    made = before(HOLES)
+    assert back(made, [(unknown_at(~(speck | thread)), match())]) is made
+
+
+def test_of_two_later_frames_the_better_is_taken() -> None:
+    """The first where it is sure enough, and the other where that one is surer."""
+    right = np.zeros(SHAPE, np.bool_)
+    right[:, 44:] = True
+    first, other = (Origins.of(2, SHAPE), unsure_at(right)), (Origins.of(3, SHAPE), match())
+    shown = back(before(HOLES), [first, other])
+    brought = HOLES & ~shown.holes
+    assert brought[HOLES & ~corners(HOLES)].all()
+    assert (shown.origins.number[brought & ~right] == 2).all()
+    assert (shown.origins.number[brought & right] == 3).all()
+    assert set(np.unique(shown.paint[square(18, 34, 8)])) == {200}
+    assert set(np.unique(shown.paint[square(18, 47, 8)])) == {50}
+    good_enough = match(confidence=0.51)
+    assert (back(before(HOLES), [(first[0], good_enough), other]).origins.number[brought] == 2).all()
+    both_unsure = [(first[0], unsure_at(HOLES)), (other[0], unsure_at(HOLES))]
+    made = before(HOLES)
+    assert back(made, both_unsure) is made
+
+
+def test_what_is_brought_back_is_softened_at_the_rim_inside_the_hole() -> None:
+    shown = back(before(HOLES), [(Origins.of(2, SHAPE), match())], feather=4)
+    off_200 = np.abs(shown.paint.astype(int) - 200)
+    assert (off_200[square(21, 37, 14)] == 0).all()
+    rim = HOLES & ~square(17, 33, 22)
+    weight = 1 - off_200[rim].sum() / np.abs(PAINT.astype(int) - 200)[rim].sum()
+    assert 0 < weight < 0.5
+
+
+@pytest.mark.parametrize("shape", [SHAPE, COARSE])
+def test_masks_on_another_grid_keep_their_place(shape: tuple[int, int]) -> None:
+    mask = square(16, 32, 16)
+    there = on_grid(mask, shape)
+    assert there.shape == shape
+    assert there.mean() == mask.mean()
+    np.testing.assert_array_equal(on_grid(there, SHAPE), mask)
