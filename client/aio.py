@@ -138,10 +138,10 @@ class AsyncSession(SessionBase):
             painted = yield from self._next(wait=False)
             if painted is not None:
                 return painted
-            if pusher.done() and (pusher.cancelled() or pusher.exception() or not self.unanswered):
-                return None
-            if pusher.done() and self._conversation is not None:
-                self._ask_for_all(self._conversation)
+            if pusher.done():
+                if pusher.cancelled() or pusher.exception() or not self.unanswered:
+                    return None
+                self._rest()
             yield None
 
 

@@ -68,7 +68,6 @@ class SessionBase(Asking):
         self._connection = connection
         self._wishes = wishes
         self._conversation: Conversation | None = None
-        self._all_asked_for = 0  # frames up to this one were asked for, however long they would wait
         self._is_opening = False
 
     @property
@@ -182,15 +181,14 @@ class SessionBase(Asking):
             self._check(conversation)
             if not wait:
                 return None
-            self._ask_for_all(conversation)
+            conversation.rest()
             yield None
         return None
 
-    def _ask_for_all(self, conversation: Conversation) -> None:
-        """Has frames answered that wait for what comes after them, as nothing does for now. Once for each frame."""
-        if self.brief.lookahead_s and not conversation.live and self._all_asked_for < conversation.next_index:
-            self._all_asked_for = conversation.next_index
-            conversation.flush()
+    def _rest(self) -> None:
+        """Nothing is pushed for now: what waits for more is asked for."""
+        if self._is_open and self._conversation is not None:
+            self._conversation.rest()
 
     def _painted(self, conversation: Conversation) -> PaintedImage:
         result = conversation.results.popleft()

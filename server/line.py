@@ -150,6 +150,8 @@ class Line:
         if answered is not None:
             self.frames.pop(answered, None)
         self.epoch = message.epoch if isinstance(message, Opened | Painted) else self.epoch
+        if isinstance(message, Credit) and message.frames:  # 0: the daemon goes, and its answers are kept as before
+            self.window = message.frames  # now: if the connection is lost, `resumed` tells it
         keeps = isinstance(message, Answer) or answered is not None or getattr(message, "request", None) is not None
         if keeps:
             self.seq += 1
@@ -168,8 +170,6 @@ class Line:
             return True
         if isinstance(message, Opened):
             self.window = message.credit
-        elif isinstance(message, Credit) and message.frames:  # 0: the daemon goes, and its answers are kept as before
-            self.window = message.frames
         self._settle_once(outgoing)
         return False
 

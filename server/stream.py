@@ -290,7 +290,7 @@ class Stream:
             yield from self._drained()
             self._send(Flushed(session=self.opening.session, request=item.request), ())
         else:
-            yield from self._drained()
+            yield from self._drained(to_return=item.may_return)
             self.end(item.reason, may_return=item.may_return)
 
     def _steer(self, item: Steering, asker: Asker) -> None:
@@ -352,21 +352,30 @@ class Stream:
         late = (time.monotonic() - arrival.at) * 1e3 > self.opening.max_delay_ms
         return Code.LATE if late else None
 
-    def _drained(self) -> Serving:
-        """Paints and sends what codecs and session still hold back."""
+    def _drained(self, *, to_return: bool = False) -> Serving:
+        """Paints and sends what codecs and session still hold back.
+
+        to_return: what waits is sent again to the next daemon, and then sees what comes after it; not if it could not
+        be decoded there.
+        """
         try:
             for tag, picture in self._decoder.flush():
                 yield from self._paint(tag, picture, Stages())
         except RefusedError as error:
             log.warning("session %d: %s", self.opening.session, error)
-        yield from self._rested()
-        waiting = {item.message.index for item in self.inbox if isinstance(item, Arrival)}
+        if not to_return or self.opening.source.encoding not in ALONE:
+            yield from self._rested()
+        waiting = {item.message.index for item in self.inbox if isinstance(item, Arrival)} | {*self._session.waiting}
         for index in [each for each in self._pending if each not in waiting]:
             self._drop(index, "decode", Code.BAD_FRAME)
 
     def _rested(self) -> Serving:
         """Sends what waits for what comes after it: nothing does, for now."""
+        waiting = self._session.waiting
+        if not waiting or waiting[0] not in self._pending:  # or it was discarded
+            return
         self._deliver_all((yield from self._session.finish()))
+        self.last_done = waiting[-1]
 
     def _paint(self, index: int, picture: Picture, stages: Stages) -> Serving:
         arrival = self._pending.get(index)
@@ -394,9 +403,10 @@ class Stream:
             self.last_done = index
 
     def _raise_credit(self, waiting: int) -> None:
-        """Gives credit for frames that wait: or those that they wait for would never come."""
-        if self._window + waiting > self.credit:
-            self.credit = min(MAX_WINDOW, self._window + 2 * waiting)
+        """Gives credit for frames that wait: or those that they wait for would never come. At its end none is given."""
+        credit = min(MAX_WINDOW, self._window + 2 * waiting)
+        if self._window + waiting > self.credit < credit and not any(isinstance(each, Ending) for each in self.inbox):
+            self.credit = credit
             self._send(Credit(session=self.opening.session, frames=self.credit), ())
 
     def _framed(self, index: int, pts: Fraction, picture: Picture, arrival: Arrival) -> Frame:
