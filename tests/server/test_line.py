@@ -8,6 +8,7 @@ from warpaint.proto.errors import Code, RefusedError, Retry
 from warpaint.proto.limits import MAX_REQUESTS
 from warpaint.proto.messages import (
     Closed,
+    Credit,
     Dropped,
     Error,
     FrameIn,
@@ -101,6 +102,26 @@ def test_credit_is_for_frames_whose_answers_are_not_sent() -> None:
     line.sent(answers[0])
     line.take_frame(frame(3))
     assert refused(line, 4) is Code.WINDOW_OVERRUN
+
+
+def test_more_credit_counts_from_when_it_is_given() -> None:
+    """If the connection is lost before it is sent, the client is told when it is back: it is not given again."""
+    line = opened()
+    for index in range(WINDOW):
+        line.take_frame(frame(index))
+    line.peer = None
+    more = line.outgoing(Credit(session=1, frames=2 * WINDOW), ())
+    assert seq(more) is None
+    assert line.resumed(Resume(session=1, token="token"), b"new", "").credit == 2 * WINDOW
+    for index in range(WINDOW, 2 * WINDOW):
+        line.take_frame(frame(index))
+    assert refused(line, 2 * WINDOW) is Code.WINDOW_OVERRUN
+
+
+def test_a_daemon_that_takes_no_more_frames_keeps_as_many_answers() -> None:
+    line = opened()
+    assert not line.sent(line.outgoing(Credit(session=1, frames=0), ()))
+    assert line.window == WINDOW
 
 
 def test_a_frame_that_is_sent_twice_is_taken_once() -> None:

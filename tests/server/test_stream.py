@@ -12,14 +12,26 @@ from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.identity import Identity
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
-from warpaint.proto.limits import MAX_TEXT
-from warpaint.proto.messages import Dropped, Error, FrameIn, Message, Open, Painted, Result, Source, Update, Updated
+from warpaint.proto.limits import MAX_TEXT, MAX_WINDOW
+from warpaint.proto.messages import (
+    Credit,
+    Dropped,
+    Error,
+    FrameIn,
+    Message,
+    Open,
+    Painted,
+    Result,
+    Source,
+    Update,
+    Updated,
+)
 from warpaint.server.asks import Encode, MatchAsk
 from warpaint.server.codecs import Encoded, make_encoder
 from warpaint.server.config import Settings
 from warpaint.server.driver import Driver, Opening
 from warpaint.server.engine_room import EngineRoom
-from warpaint.server.items import Arrival
+from warpaint.server.items import Arrival, Ending
 from warpaint.server.line import Outlet
 from warpaint.server.stream import Stream
 
@@ -45,11 +57,13 @@ class FailsAt:
         self._encoder.close()
 
 
-def served(stream: Stream, index: int, waited_s: float = 0.0) -> None:
+def served(stream: Stream, index: int, waited_s: float = 0.0, payload: bytes = b"") -> None:
     """Does one frame that has waited for so long; its painter paints the frame itself."""
-    flow, payload = Dis(), np.full((SIZE[1], SIZE[0], 3), 10 * index, np.uint8).tobytes()
+    flow, payload = Dis(), payload or np.full((SIZE[1], SIZE[0], 3), 10 * index, np.uint8).tobytes()
     stream.put(Arrival(FrameIn(session=0, index=index, pts=40 * index), payload, time.monotonic() - waited_s))
-    serving = stream.serve(stream.inbox.popleft())
+    arrival = next(each for each in stream.inbox if isinstance(each, Arrival))
+    stream.inbox.remove(arrival)
+    serving = stream.serve(arrival)
     answer: Any = None
     while True:
         try:
@@ -116,6 +130,62 @@ def test_a_live_frame_that_has_waited_too_long_is_late(pacing: Any) -> None:
     dropped = said[1]
     assert isinstance(dropped, Dropped)
     assert (dropped.index, dropped.stage, dropped.reason) == (1, "queue", Code.LATE)
+
+
+# Credit for frames that wait
+
+AHEAD = Brief(lookahead_s=10.0, repaint_gap_s=1000.0, keyframes="marked", cut_detection=False)
+
+
+def ahead(said: list[Message], window: int) -> Stream:
+    """A stream of noise, in which nothing is found again: all but the first frame wait."""
+
+    def send(message: Message, _payloads: Sequence[Any]) -> None:
+        said.append(message)
+
+    opening = Open(session=0, source=Source(width=SIZE[0], height=SIZE[1]), brief=AHEAD)
+    return Stream(opening, Settings(window=window), ["plain"], "dis", send, Outlet())
+
+
+def noise(index: int) -> bytes:
+    return np.random.default_rng(index).bytes(SIZE[0] * SIZE[1] * 3)
+
+
+def credits_given(said: Sequence[Message]) -> list[int]:
+    return [each.frames for each in said if isinstance(each, Credit)]
+
+
+def test_credit_is_given_for_frames_that_wait_and_grows_in_leaps() -> None:
+    said: list[Message] = []
+    stream = ahead(said, window=2)
+    for index in range(10):
+        served(stream, index, payload=noise(index))
+        assert stream.credit >= 2 + index
+    assert credits_given(said) == [4, 8, 16]
+    assert sum(isinstance(each, Painted) for each in said) == 1
+
+
+def test_no_more_credit_is_told_than_there_is() -> None:
+    said: list[Message] = []
+    stream = ahead(said, window=MAX_WINDOW - 3)
+    for index in range(6):
+        served(stream, index, payload=noise(index))
+    assert credits_given(said) == [MAX_WINDOW - 1, MAX_WINDOW]
+
+
+def test_at_its_end_no_credit_is_given() -> None:
+    """A daemon that stops has said that it takes no more frames."""
+    said: list[Message] = []
+    stream = ahead(said, window=1)
+    served(stream, 0, payload=noise(0))
+    stream.inbox.append(Ending("shutting_down", may_return=True))
+    served(stream, 1, payload=noise(1))
+    assert credits_given(said) == []
+    serving = stream.serve(stream.inbox.popleft())
+    assert list(serving) == []
+    assert [each.index for each in said if isinstance(each, Painted | Dropped | Error)] == [0]
+    assert stream.last_done == 0
+    assert stream.state().progress.next_job == 1  # as it was before the frame that waits
 
 
 def no_lora(brief: Brief) -> str:
