@@ -20,6 +20,7 @@
 static wp_client *client;
 static wp_session *session;
 static int64_t pushed;
+static bool noise; /* are frames of */
 
 static void say(wp_code code)
 {
@@ -29,9 +30,11 @@ static void say(wp_code code)
     printf("\n");
 }
 
-static void begin_session(const char *look, bool live)
+/* How: NULL, "live", or "ahead": frames wait for those that come, as they are noise, in which nothing is found again. */
+static void begin_session(const char *look, const char *how)
 {
-    wp_field brief[] = {wp_text("look", look)};
+    wp_field brief[] = {wp_text("look", look), wp_number("lookahead_s", 10), wp_number("repaint_gap_s", 1000),
+                        wp_text("keyframes", "marked"), wp_boolean("cut_detection", false)};
     wp_options options;
 
     wp_options_init(&options, sizeof options);
@@ -40,8 +43,9 @@ static void begin_session(const char *look, bool live)
     options.pixels = options.result_pixels = WP_GRAY;
     options.maps = WP_CONFIDENCE | WP_HOLES;
     options.brief = brief;
-    options.brief_count = 1;
-    options.pacing = live ? WP_LIVE : WP_EVERY;
+    noise = how != NULL && strcmp(how, "ahead") == 0;
+    options.brief_count = noise ? sizeof brief / sizeof *brief : 1;
+    options.pacing = how != NULL && !noise ? WP_LIVE : WP_EVERY;
     options.max_delay_ms = 10000;
     pushed = 0;
     say(wp_open(client, &options, 60000, &session));
@@ -54,6 +58,8 @@ static void push_frame(int timeout_ms)
     wp_code code;
 
     memset(frame, (int)(pushed % 256), sizeof frame);
+    for (size_t at = 0; noise && at < sizeof frame; at++)
+        frame[at] = (unsigned char)rand();
     code = wp_push(session, frame, sizeof frame, STEP_MS * pushed, timeout_ms, &index);
     memset(frame, 0, sizeof frame); /* it was copied */
     if (code == WP_OK && pushed++ != index)
@@ -135,7 +141,7 @@ static bool obey(char *line)
     if (order == NULL)
         return false;
     if (strcmp(order, "open") == 0)
-        begin_session(one, other != NULL);
+        begin_session(one, other);
     else if (strcmp(order, "push") == 0)
         push_frame(number);
     else if (strcmp(order, "control") == 0)

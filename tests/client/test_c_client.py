@@ -636,6 +636,19 @@ def test_credit_is_honoured(programs: Path, router: Router) -> None:
     assert router.refused == []
 
 
+def test_a_film_whose_frames_wait_gets_credit_for_them(programs: Path, tmp_path: Path) -> None:
+    with daemon(tmp_path, "--window", "2") as narrow, told(programs, narrow.address) as tell:
+        assert tell("open poster ahead") == "OK"
+        assert "credit 2," in tell("opened")
+        assert [tell("push 20000") for _ in range(20)] == ["OK"] * 20
+        assert tell("next 20000").startswith("painted 0 ")
+        assert tell("next 0") == "AGAIN"  # all others wait
+        assert "credit 32," in tell("opened")
+        assert tell("flush") == "OK"
+        assert tell.indices() == list(range(1, 20))
+        assert tell("close") == "closed received 20 painted 20 dropped 0 failed 0"
+
+
 def test_results_that_are_not_taken_bound_what_is_pushed(programs: Path, router: Router) -> None:
     with told(programs, router.address) as tell:
         tell("open plain")

@@ -613,6 +613,12 @@ def test_each_result_comes_once_whatever_the_connection_does(
         )  # how much is sent again, and so how many it takes, depends on when they come
 
 
+def test_a_film_whose_frames_wait_gets_credit_for_them(film: Callable[..., Film], tmp_path: Path) -> None:
+    with daemon(tmp_path, "--window", "2") as narrow:
+        results = film("--daemon", narrow.address, "--ahead", "--every_ms", "0").end()
+    assert [index for index, _ in results] == list(range(FRAMES))
+
+
 def test_a_daemon_that_does_not_come_back_is_told(film: Callable[..., Film], tmp_path: Path) -> None:
     with daemon(tmp_path, "--probe-s", "0.2") as gone:
         running = film("--daemon", gone.address, "--reconnect", "0.5")
