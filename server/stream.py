@@ -332,6 +332,7 @@ class Stream:
             with stages.stage("decode"):
                 pictures = self._decoder.decode(arrival.payload, index)
         except RefusedError as error:
+            yield from self._rested()  # answers come in order
             self._fail(index, error.code, str(error))
             return
         for tag, picture in pictures:
@@ -340,6 +341,7 @@ class Stream:
             else:
                 yield from self._paint(tag, picture, stages)
         if index in self._pending and index not in self._stages:  # a coded frame that completes no picture
+            yield from self._rested()
             self._drop(index, "decode", Code.BAD_FRAME)
 
     def _stale(self, index: int) -> Code | None:
@@ -386,14 +388,17 @@ class Stream:
             with stages.stage("canvas"):
                 frame = self._held(self._framed(index, pts, picture, arrival))
         except RefusedError as error:
+            yield from self._rested()
             self._fail(index, error.code, str(error))
             return
         try:
             outputs = yield from self._timed(frame, stages)
         except RefusedError as error:
+            yield from self._rested()
             outputs = self._instead(frame, error)
         except Exception:
             log.exception("session %d: frame %d", self.opening.session, index)
+            yield from self._rested()
             outputs = self._instead(frame, RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more"))
         if index in self._pending:
             self._stages[index] = stages

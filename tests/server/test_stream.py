@@ -57,10 +57,11 @@ class FailsAt:
         self._encoder.close()
 
 
-def served(stream: Stream, index: int, waited_s: float = 0.0, payload: bytes = b"") -> None:
-    """Does one frame that has waited for so long; its painter paints the frame itself."""
+def served(stream: Stream, index: int, waited_s: float = 0.0, payload: bytes = b"", *, fails: bool = False) -> None:
+    """Does one frame that has waited for so long; its painter paints the frame itself, or fails at a marked one."""
     flow, payload = Dis(), payload or np.full((SIZE[1], SIZE[0], 3), 10 * index, np.uint8).tobytes()
-    stream.put(Arrival(FrameIn(session=0, index=index, pts=40 * index), payload, time.monotonic() - waited_s))
+    message = FrameIn(session=0, index=index, pts=40 * index, keyframe=fails)
+    stream.put(Arrival(message, payload, time.monotonic() - waited_s))
     arrival = next(each for each in stream.inbox if isinstance(each, Arrival))
     stream.inbox.remove(arrival)
     serving = stream.serve(arrival)
@@ -75,7 +76,11 @@ def served(stream: Stream, index: int, waited_s: float = 0.0, payload: bytes = b
         elif isinstance(ask, MatchAsk):
             [answer] = flow.match([ask.request])
         else:
-            answer = [_done(job) for job in ask.jobs]
+            answer = [_failed(job) if fails else _done(job) for job in ask.jobs]
+
+
+def _failed(job: PaintJob) -> PaintDone:
+    return PaintDone(job.id, job.epoch, None, error=Code.PAINTER_FAILED, why="out of paint")
 
 
 def _done(job: PaintJob) -> PaintDone:
@@ -186,6 +191,18 @@ def test_at_its_end_no_credit_is_given() -> None:
     assert [each.index for each in said if isinstance(each, Painted | Dropped | Error)] == [0]
     assert stream.last_done == 0
     assert stream.state().progress.next_job == 1  # as it was before the frame that waits
+
+
+def test_a_frame_that_fails_is_answered_after_those_that_wait() -> None:
+    """By its payload, and by its painter."""
+    said: list[Message] = []
+    stream = ahead(said, window=8)
+    for index in range(7):
+        served(stream, index, payload=noise(index) if index != 3 else b"short", fails=index == 6)
+    answers = [each for each in said if isinstance(each, Painted | Error)]
+    assert [each.index for each in answers] == list(range(7))
+    failed = [(each.index, each.code) for each in answers if isinstance(each, Error)]
+    assert failed == [(3, Code.BAD_PAYLOAD), (6, Code.PAINTER_FAILED)]
 
 
 def no_lora(brief: Brief) -> str:
