@@ -49,8 +49,8 @@ SMALLEST_SIDE = 64
 class Effort:
     """How much work DIS does. grid: flow is found on pictures of 1 / 2**grid of their sides.
 
-    stride: from patch to patch, pixels of that grid. descent: steps of each patch. refinement: variational iterations on
-    each grid. propagation: patches try what their neighbours found.
+    stride: from patch to patch, pixels of that grid. descent: steps of each patch. refinement: variational iterations
+    on each grid. propagation: patches try what their neighbours found.
     """
 
     grid: int

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from support.daemon import daemon
 from warpaint.client.painting import Client
+from warpaint.client.run import FILE_BRIEF
 from warpaint.engines.measures import Cost, Judge, Verdict
 
 Picture = NDArray[np.uint8]
@@ -89,13 +90,13 @@ def studio(folder: Path) -> Iterator[Client]:
 
 
 def painted_films(client: Client, raw: Film, *, fixed: bool = False) -> Films:
-    """A clip painted by `strokes` with a new seed each time: honestly, and trusting every flow.
+    """A clip painted by `strokes` with a new seed each time: honestly, as `warpaint run` does, and trusting every flow.
 
     fixed: whether also frame by frame with one seed.
     """
     alone, _ = _painted(client, raw, flow="none", vary_seed=True)
     made = {
-        "ours": _painted(client, raw, flow="dis", vary_seed=True),
+        "ours": _painted(client, raw, flow="dis", vary_seed=True, **FILE_BRIEF),
         "trusts every flow": _painted(client, raw, flow=TRUSTING, vary_seed=True, **FOR_EVER),
         "trusts, chained": _painted(client, raw, flow=CHAINED, vary_seed=True, **FOR_EVER),
     }
