@@ -13,7 +13,7 @@ from support.router import Router
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = ("sync_client.py", "async_client.py")
 # What is loaded by the daemon has tests of its own, in tests/examples.
-LOADED = ("webui_painter.py",)
+LOADED = ("replay_painter.py", "webui_painter.py")
 FINISHED_WITHIN_S = 60.0
 SECONDS, RATE = 2, 25
 LINE = re.compile(r"([\d.]+) frames/s, delay \d+ ms, dropped: .+")

@@ -37,6 +37,10 @@ max_delay_ms = 1000
 """
 
 
+# Frames a second: several bridges are to fit on a busy machine beside one that was killed, as none is about speed.
+RATE = 10
+
+
 class Streams:
     """A settings file with bridges, and ffmpeg programs on both sides of them."""
 
@@ -54,7 +58,7 @@ class Streams:
 
     def flow(self, source: int, target: int) -> bool:
         """Whether what is sent comes through, from a sender and to a reader that begin now."""
-        sender = self.programs.sender(f"tcp://127.0.0.1:{source}", *LIVE, "-f", "nut", *AT_ONCE)
+        sender = self.programs.sender(f"tcp://127.0.0.1:{source}", *LIVE, "-f", "nut", *AT_ONCE, rate=RATE)
         reader = self.programs.reader(f"tcp://127.0.0.1:{target}", *EAGER)
         try:
             return moving(reader.pictures(10))
@@ -102,7 +106,7 @@ def test_it_comes_up_with_its_streams_and_starts_a_killed_bridge_again(streams: 
         says(running, listening("camera"))
         says(running, listening("other"))
         assert streams.flow(*ports)
-        sender = streams.programs.sender(f"tcp://127.0.0.1:{others[0]}", *LIVE, "-f", "nut", *AT_ONCE)
+        sender = streams.programs.sender(f"tcp://127.0.0.1:{others[0]}", *LIVE, "-f", "nut", *AT_ONCE, rate=RATE)
         reader = streams.programs.reader(f"tcp://127.0.0.1:{others[1]}", *EAGER)
         assert moving(reader.pictures(10))
         before = children(running)

@@ -39,7 +39,15 @@ from warpaint.proto.messages import (
 SIZE = (96, 64)
 SOURCE = Source(width=SIZE[0], height=SIZE[1])
 PATIENT_MS = 10_000.0
-STEADY = Brief(keyframe_gap_min_s=1000.0, keyframe_gap_max_s=2000.0, cut_detection=False, hole_limit=1.0, fade_s=0.0)
+# Its painters paint one colour, whatever the light.
+STEADY = Brief(
+    keyframe_gap_min_s=1000.0,
+    keyframe_gap_max_s=2000.0,
+    cut_detection=False,
+    hole_limit=1.0,
+    fade_s=0.0,
+    follow_light=False,
+)
 PAINTERS = ["Gated", "Negative", "Raises", "Slow", "KillsItself", "NotNumbers", "WrongShape", "Nothing"]
 FLOWS = ["Still", "RaisesNowAndThen", "RaisesInEncode", "WrongShape", "NotNumbers"]
 RED = (0, 0, 255)

@@ -46,7 +46,10 @@ TINY_PAYLOAD = bytes(32 * 16 * 3)
 BUSY_S = 1.0
 PATIENT_MS = 10_000.0  # a max_delay_ms that nothing is late for
 # One keyframe, and no other unless it is asked for; all that is explained at all is taken for sure.
-STEADY = Brief(keyframe_gap_min_s=1000.0, keyframe_gap_max_s=2000.0, cut_detection=False, hole_limit=1.0)
+# Its painters paint one colour, whatever the light.
+STEADY = Brief(
+    keyframe_gap_min_s=1000.0, keyframe_gap_max_s=2000.0, cut_detection=False, hole_limit=1.0, follow_light=False
+)
 COLOURS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}
 PAINTERS = ["BusyInPython", "Gated", "Raises", "FailsNow", "Negative"]
 MEBIBYTE = 2**20
