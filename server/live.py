@@ -300,7 +300,7 @@ def _wanted(
     now: _Rolling, frame: Frame, glimpse: Glance, last: Last, holes: Mask | None, brief: Brief, habits: Habits
 ) -> dict[Kind, InFlight]:
     """What the painter is asked for with this frame."""
-    retry_at, number = now.live.retry_at, now.progress.next_job
+    retry_at = now.live.retry_at
     if retry_at is not None and frame.pts < retry_at <= frame.pts + RETRY_GAP_S:
         return {}
     due = now.seen is None or rolling.keyframe_due(frame, glimpse, now.seen, now.progress, brief)
@@ -315,10 +315,7 @@ def _wanted(
     if not boxes:
         return {}
     under = Composition(last.painted, last.origins, holes)
-    jobs = [
-        rolling.hole_job(frame, now.epoch, number + i, brief, box, under, now.references.keyframe, now.progress)
-        for i, box in enumerate(boxes)
-    ]
+    jobs = rolling.hole_jobs(frame, now.epoch, brief, boxes, under, now.references.keyframe, now.progress)
     return {"holes": InFlight(PaintAsk(jobs), _under(last), boxes=boxes, holes=holes)}
 
 

@@ -423,34 +423,35 @@ def locked(
     return held, replace(progress, tone=followed(progress.tone, seen, gap_s, brief.colour_lock_s))
 
 
-def hole_job(
+def hole_jobs(
     frame: Frame,
     epoch: int,
-    number: int,
     brief: Brief,
-    box: Box,
+    boxes: Sequence[Box],
     composition: Composition,
     keyframe: Reference | None,
     progress: Progress,
-) -> PaintJob:
-    """The job to paint the holes in a box of a frame, in the words of its keyframe."""
+) -> list[PaintJob]:
+    """The jobs to paint the holes in boxes of a frame, in the words of its keyframe; the first is the next job."""
     h, w = frame.bgr.shape[:2]
-    controls = {kind: image[box.slices] for kind, image in frame.controls.items()}
-    crop = replace(frame, bgr=frame.bgr[box.slices], controls=controls)
-    canvas, holes = composition.paint[box.slices], composition.holes[box.slices]
-    return PaintJob(
-        number,
-        epoch,
-        crop,
-        brief,
-        _seed(brief, frame),
-        origin=(box.x0, box.y0),
-        size=(w, h),
-        canvas=canvas,
-        holes=holes,
-        memory=keyframe.memory if keyframe else None,
-        earlier=wording_of(keyframe, progress, brief),
-    )
+
+    def job(number: int, box: Box) -> PaintJob:
+        controls = {kind: image[box.slices] for kind, image in frame.controls.items()}
+        return PaintJob(
+            number,
+            epoch,
+            replace(frame, bgr=frame.bgr[box.slices], controls=controls),
+            brief,
+            _seed(brief, frame),
+            origin=(box.x0, box.y0),
+            size=(w, h),
+            canvas=composition.paint[box.slices],
+            holes=composition.holes[box.slices],
+            memory=keyframe.memory if keyframe else None,
+            earlier=wording_of(keyframe, progress, brief),
+        )
+
+    return [job(number, box) for number, box in enumerate(boxes, progress.next_job)]
 
 
 def _seed(brief: Brief, frame: Frame) -> int:

@@ -150,31 +150,25 @@ class Session:
         holes = composition.holes
         waits = bool(brief.lookahead_s) and not keyframe
         due = rolling.repaint_due(progress, frame.pts, brief) if not self._habits.at_once else not waits
-        small = tiny(holes, self._habits.least_hole) if due else holes
-        if due:
-            composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
+        none = np.zeros_like(holes)
+        small, pending = (tiny(holes, self._habits.least_hole), none) if due else (none, holes)
+        composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 
         # Repaint: crops around the other holes, laid over within them; what was painted is a reference of its own.
         boxes = crops(composition.holes, self._habits) if due else []
         if boxes:
-            number = progress.next_job
-            jobs = [
-                rolling.hole_job(frame, epoch, number + i, brief, box, composition, references.keyframe, progress)
-                for i, box in enumerate(boxes)
-            ]
+            jobs = rolling.hole_jobs(frame, epoch, brief, boxes, composition, references.keyframe, progress)
             repaints = [picture for picture, _ in (yield from _painted(jobs))]
             painted_pixels += sum(box.area for box in boxes)
             references, composition = _with_repaint(references, composition, boxes, repaints, frame, features, brief)
-            progress = replace(progress, repainted_at=frame.pts, next_job=number + len(jobs))
+            progress = replace(progress, repainted_at=frame.pts, next_job=progress.next_job + len(jobs))
 
         # Look back: what was painted now shows what is seen in holes of the frames that waited for it.
         faded = _fade(frame, references, brief) >= 1.0
-        pending = np.zeros_like(holes) if due else holes
         composition = replace(composition, origins=composition.origins.painted(pending, 0), holes=pending)
         last = Last(frame.alone, composition.paint, composition.origins, features)
         match = rolling.match_of_keyframe(references, matches)
-        filled = small if due else pending & ~holes
-        output = _output(last, epoch, holes, filled, match, keyframe=keyframe, painted_pixels=painted_pixels)
+        output = _output(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)
         outputs: list[Output] = []
         if ended:
             outputs, progress = yield from self._settled(ended, self._references, progress)
@@ -252,19 +246,8 @@ class Session:
         boxes = crops(composition.holes, self._habits) if self._habits.at_once else []
         if not boxes:
             return waiting, progress
-        jobs = [
-            rolling.hole_job(
-                frame,
-                output.epoch,
-                progress.next_job + i,
-                self.brief,
-                box,
-                composition,
-                references.keyframe,
-                progress,
-            )
-            for i, box in enumerate(boxes)
-        ]
+        keyframe, epoch = references.keyframe, output.epoch
+        jobs = rolling.hole_jobs(frame, epoch, self.brief, boxes, composition, keyframe, progress)
         repaints = [picture for picture, _ in (yield from _painted(jobs))]
         paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, self.brief.feather)
         pixels = output.painted_pixels + sum(box.area for box in boxes)
