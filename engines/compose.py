@@ -206,7 +206,7 @@ def compose(
     be seen in; None: as it was painted.
     """
     size = next(iter(sources.values())).paint.shape[:2]
-    slack = HALF_A_PIXEL if to_last.confidence.shape == size else NEXT_TO_NO_PIXEL
+    slack = _slack(to_last.confidence.shape, size)
 
     def find(number: int) -> _Find:
         if not number:
@@ -243,7 +243,7 @@ def brought_back(
     least one. raw: as for `compose`. Its other pixels stay as they are to the bit.
     """
     shape, size = composition.hops.shape, composition.holes.shape
-    slack = HALF_A_PIXEL if shape == size else NEXT_TO_NO_PIXEL
+    slack = _slack(shape, size)
     first, *others = workers.each(lambda each: _followed(*each, threshold, max_hops, slack), later)
     origins, trusted = first.origins, first.trust
     for each in others:
@@ -259,6 +259,11 @@ def brought_back(
     shown = _rendered(sources, origins, (~there).view(np.uint8))
     paint = lay_over(composition.paint, _lit(shown, sources, origins, raw), seam(explained, feather))
     return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
+
+
+def _slack(shape: tuple[int, ...], size: tuple[int, ...]) -> float:
+    """How far past its edge a reference still holds something, pixels of a grid (h, w); size: (H, W), the canvas."""
+    return HALF_A_PIXEL if shape == size else NEXT_TO_NO_PIXEL
 
 
 def _solid(mask: Mask) -> Mask:

@@ -43,14 +43,10 @@ class Waiting:
 
 
 def over(waiting: Sequence[Waiting], brief: Brief) -> bool:
-    """Whether the wait is over: for want of holes, of time, or of room."""
+    """Whether the wait is over: for want of holes, of time, or of room. What has none to begin with does not wait."""
     waited_s = float(waiting[-1].frame.pts - waiting[0].frame.pts)  # as the Brief's: 1/25 s is 0.04 s
     full = len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
-    return full or not _wanting(waiting) or not 0 <= waited_s < brief.lookahead_s
-
-
-def _wanting(waiting: Sequence[Waiting]) -> bool:
-    return any(each.composition.holes.any() for each in waiting)
+    return full or not waiting[0].composition.holes.any() or not 0 <= waited_s < brief.lookahead_s
 
 
 def looked_back(
@@ -67,8 +63,6 @@ def looked_back(
     to_last: Flow | None = None  # from the frame in hand, on a coarse grid
     for each in reversed(waiting[:-1]):
         after = done[-1]
-        if not _wanting(waiting[: len(waiting) - len(done)]):
-            return [*waiting[: len(waiting) - len(done)], *done[::-1]]
         [to_after] = yield MatchAsk(MatchRequest(each.features, [after.features], [None]), scale.flow)
         later = [(after, to_after)]
         to_last = led_on(to_after.flow, to_last)
