@@ -277,13 +277,11 @@ class Stream:
             yield from self._frame(item)
             return
         if isinstance(item, Steered):
-            yield from self._rested()
-            self._steer(item.request, item.view)
+            yield from self._steer(item.request, item.view)
             return
         self.last_request = getattr(item, "request", self.last_request)
         if isinstance(item, Steering):
-            yield from self._rested()
-            self._steer(item, self._client)
+            yield from self._steer(item, self._client)
         elif isinstance(item, RequestKeyframe):
             self._keyframe_wanted = True
         elif isinstance(item, Flush):
@@ -293,8 +291,9 @@ class Stream:
             yield from self._drained(to_return=item.may_return)
             self.end(item.reason, may_return=item.may_return)
 
-    def _steer(self, item: Steering, asker: Asker) -> None:
-        """Does what was asked for."""
+    def _steer(self, item: Steering, asker: Asker) -> Serving:
+        """Does what was asked for, from the next frame on."""
+        yield from self._rested()
         if isinstance(item, Update):
             brief = self._followed(self._session.brief.changed(dict(item.changes)))
             asker.unshown.append((item.request, self._session.update(brief)))
@@ -332,8 +331,7 @@ class Stream:
             with stages.stage("decode"):
                 pictures = self._decoder.decode(arrival.payload, index)
         except RefusedError as error:
-            yield from self._rested()  # answers come in order
-            self._fail(index, error.code, str(error))
+            yield from self._refuse(index, error)
             return
         for tag, picture in pictures:
             if (reason := self._stale(tag)) is not None:
@@ -388,18 +386,16 @@ class Stream:
             with stages.stage("canvas"):
                 frame = self._held(self._framed(index, pts, picture, arrival))
         except RefusedError as error:
-            yield from self._rested()
-            self._fail(index, error.code, str(error))
+            yield from self._refuse(index, error)
             return
         try:
             outputs = yield from self._timed(frame, stages)
         except RefusedError as error:
-            yield from self._rested()
-            outputs = self._instead(frame, error)
+            outputs = yield from self._instead(frame, error)
         except Exception:
             log.exception("session %d: frame %d", self.opening.session, index)
-            yield from self._rested()
-            outputs = self._instead(frame, RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more"))
+            defect = RefusedError(Code.INTERNAL, "a defect of the daemon; its log has more")
+            outputs = yield from self._instead(frame, defect)
         if index in self._pending:
             self._stages[index] = stages
         self._deliver_all(outputs)
@@ -440,12 +436,17 @@ class Stream:
             self._still, self._still_controls = frame.bgr, frame.controls
         return replace(frame, bgr=self._still, controls=self._still_controls or frame.controls)
 
-    def _instead(self, frame: Frame, error: RefusedError) -> list[Output]:
+    def _refuse(self, index: int, error: RefusedError) -> Serving:
+        """Answers a frame with what was wrong, after those that wait: answers come in order."""
+        yield from self._rested()
+        self._fail(index, error.code, str(error))
+
+    def _instead(self, frame: Frame, error: RefusedError) -> Generator[Ask, Any, list[Output]]:
         """What goes out for a frame that failed: its error, or if it is live what is seen while nothing is painted."""
         if isinstance(self._session, LiveSession):
             self._notice(error.code, str(error))
             return [self._session.passed(frame)]
-        self._fail(frame.index, error.code, str(error))
+        yield from self._refuse(frame.index, error)
         return []
 
     def _timed(self, frame: Frame, stages: Stages) -> Generator[Ask, Any, list[Output]]:
