@@ -385,8 +385,7 @@ class Driver:
         elif isinstance(command, Stop) and self._stop_by is None:
             self._stop_by = time.monotonic() + self._settings.drain_s
             for key, lane in self._lanes.items():
-                lane.stream.outlet.said += 1
-                self._reply(Reply(key, Credit(session=lane.stream.opening.session, frames=0)))
+                self._say(key, lane.stream.outlet, Credit(session=lane.stream.opening.session, frames=0))
                 lane.stream.inbox.append(Ending("shutting_down", may_return=self._store is not None))
 
     def _do_for_session(self, command: Command) -> None:
@@ -443,8 +442,12 @@ class Driver:
         self.tallies[lane.stream.opening.pacing].counts["opened"] += 1
         log.info("session %d: %s opened, %s", opening.message.session, opening.message.client, lane.stream.canvas)
         opened = lane.stream.opened(key, lane.painter, opening.linger_s, SERVER)
-        opening.outlet.said += 1
-        self._reply(Reply(key, opened))
+        self._say(key, opening.outlet, opened)
+
+    def _say(self, key: str, outlet: Outlet, message: Message, payloads: Sequence[Any] = ()) -> None:
+        """Sends a session's client a message, counted as it will be when the client has it."""
+        outlet.said += 1
+        self._reply(Reply(key, message, payloads))
 
     def _made(self, key: str, opening: Opening) -> Lane:
         """The lane of a session. Raises RefusedError or ProtocolError if it cannot be as asked."""
@@ -454,8 +457,7 @@ class Driver:
         held = self._room.painters[painter].painter
 
         def send(message: Message, payloads: Sequence[Any]) -> None:
-            opening.outlet.said += 1
-            self._reply(Reply(key, message, payloads))
+            self._say(key, opening.outlet, message, payloads)
 
         habits, rule = containment.habits(held), brief_rule(painter, self._settings.engines)
         runner = self._room.flows.get(flow)
