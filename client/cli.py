@@ -24,7 +24,7 @@ from .keyframes import Choice, Chosen, choose
 from .leaving import leave
 from .page import command as page_command
 from .painting import Client
-from .run import Figures, Job, convert
+from .run import FILE_BRIEF, Figures, Job, convert
 from .terminal import console, say
 from .tether import end_with_stdin
 
@@ -82,7 +82,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(check=lambda _: None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(commands.add_parser("run", help="paint a film, or a folder of pictures, into another"))
+    files = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in FILE_BRIEF.items())
+    _add_run(
+        commands.add_parser(
+            "run",
+            help="paint a film, or a folder of pictures, into another",
+            description=f"Paint a film, or a folder of pictures, into another. Unless you say otherwise: {files}.",
+        )
+    )
     _add_keyframes(commands.add_parser("keyframes", help="choose the frames of a film that are worth painting by hand"))
     _add_pipe(commands.add_parser("pipe", help="paint standard input to standard output, for ffmpeg pipes"))
     bridge_command.add_flags(
@@ -176,16 +183,9 @@ def _keyframes(arguments: argparse.Namespace) -> None:
         rate=arguments.rate,
         force=arguments.force,
     )
-    last = Figures()
     with _shown("looking") as show:
-
-        def count(figures: Figures) -> None:
-            nonlocal last
-            last = figures
-            show(figures)
-
-        chosen = choose(choice, say=say, progress=count)
-    _print_keyframes(choice, chosen, last.frames)
+        chosen, figures = choose(choice, say=say, progress=show)
+    _print_keyframes(choice, chosen, figures.frames)
 
 
 def _pipe(arguments: argparse.Namespace) -> None:

@@ -10,18 +10,16 @@ from typing import Any
 from ..proto.brief import Brief
 from .conversion import painted_film
 from .errors import MediaError
-from .film.media import reason
+from .film.media import DEFAULT_RATE, make_folder
 from .film.pictures import upright
 from .film.reader import open_film
 from .local_daemon import connected
 from .maps import save_picture
-from .run import Figures, told
+from .run import Figures, Say, told
 from .stills import Span, index_of, named, span_of, still_name
 
 # It paints nothing, so what makes a keyframe is the film alone.
 PAINTER = "identity"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Choice:
     max_pixels: int | None = None
     start_s: float | None = None
     end_s: float | None = None
-    rate: Fraction = Fraction(25)
+    rate: Fraction = DEFAULT_RATE
     force: bool = False
 
 
@@ -49,8 +47,8 @@ class Chosen:
     time_s: float
 
 
-def choose(choice: Choice, *, say: Say, progress: Callable[[Figures], None]) -> list[Chosen]:
-    """Writes the keyframes of a film, raw and upright, as PNG named by their frame; which they are.
+def choose(choice: Choice, *, say: Say, progress: Callable[[Figures], None]) -> tuple[list[Chosen], Figures]:
+    """Writes the keyframes of a film, raw and upright, as PNG named by their frame; which they are, and what it took.
 
     Raises WarpaintError; the pictures that were written until then stay.
     """
@@ -80,15 +78,12 @@ def choose(choice: Choice, *, say: Say, progress: Callable[[Figures], None]) -> 
             figures.add(pair.painted.info)
             progress(figures)
     told(film.notices, 0, say)
-    return chosen
+    return chosen, figures
 
 
 def _make(folder: Path, *, force: bool) -> None:
     """Makes the folder. Raises MediaError where it cannot, or where it holds pictures of frames."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"{folder} cannot be made: {reason(error)}") from None
+    make_folder(folder)
     there = sorted(each.name for each in folder.glob("frame_*.png") if each.name == still_name(index_of(each) or 0))
     if there and not force:
         raise MediaError(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..proto.messages import MapName
 from .errors import MediaError
+from .film.media import make_folder
 from .painting import PaintedImage
 from .sheet import confidence_picture, flow_colours, hops_picture
 
@@ -24,10 +25,7 @@ class MapFolder:
     def __init__(self, folder: Path, *, max_hops: int) -> None:
         self._folder = folder
         self._max_hops = max_hops
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MediaError(f"{folder} cannot be made: {error.strerror}") from None
+        make_folder(folder)
 
     def write(self, painted: PaintedImage) -> None:
         """Writes the maps of one frame under its number."""

@@ -13,7 +13,7 @@ from ..proto.brief import Brief
 from ..proto.messages import Painted, Pixels, Result, Totals
 from .conversion import PaintedPair, painted_film
 from .errors import MediaError
-from .film.media import Buffer, Film, plane_shapes
+from .film.media import DEFAULT_RATE, Buffer, Film, plane_shapes
 from .film.pictures import upright, upright_size
 from .film.reader import open_film
 from .film.writer import create_film, is_folder
@@ -57,7 +57,7 @@ class Job:
     end_s: float | None = None
     source_format: str | None = None
     target_format: str | None = None
-    rate: Fraction = Fraction(25)
+    rate: Fraction = DEFAULT_RATE
     compare: bool = False
     maps: Path | None = None
     sheet: Path | None = None

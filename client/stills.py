@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ..proto.messages import Source
 from .errors import MediaError
 from .film.media import moment, seekable
-from .film.pictures import NUMBER_DIGITS, PICTURE_SUFFIXES, is_picture, picture_notices, read_picture, upright_size
+from .film.pictures import (
+    NUMBER_DIGITS,
+    PICTURE_SUFFIXES,
+    is_picture,
+    picture_notices,
+    read_picture,
+    scaled,
+    upright_size,
+)
 from .film.reader import open_film
 from .images import Image
 
@@ -216,10 +223,4 @@ def _same_shape(size: tuple[int, int], source: Source) -> bool:
 
 
 def _as_stored(picture: Image, source: Source) -> Image:
-    size = upright_size(source)
-    if picture.shape[1::-1] != size:
-        smaller = picture.shape[1] > size[0]
-        picture = np.asarray(
-            cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8
-        )
-    return np.ascontiguousarray(np.rot90(picture, source.rotation // 90))
+    return np.ascontiguousarray(np.rot90(scaled(picture, upright_size(source)), source.rotation // 90))

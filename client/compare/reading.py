@@ -7,13 +7,12 @@ from fractions import Fraction
 from itertools import count
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..film.media import DEFAULT_RATE, Film, FilmFrame
-from ..film.pictures import upright, upright_size
+from ..film.pictures import scaled, upright, upright_size
 from ..film.reader import open_film
 
 Picture = NDArray[np.uint8]  # [H, W, 3], BGR, upright
@@ -117,11 +116,7 @@ class Reels:
             self.notes.append(f"{take.label} is {of_film}, and scaled to the raw film's {of_raw}: its figures suffer.")
 
     def _picture(self, film: Film, frame: FilmFrame) -> Picture:
-        picture = np.ascontiguousarray(upright(frame.buffer, film.source, film.tags))
-        if picture.shape[1::-1] == self.size:
-            return picture
-        shrinks = picture.shape[1] > self.size[0]
-        return cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        return np.ascontiguousarray(scaled(upright(frame.buffer, film.source, film.tags), self.size))
 
 
 def _shown_size(film: Film) -> tuple[float, float]:

@@ -119,6 +119,14 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder, with those above it, unless it is there. Raises MediaError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"{folder} cannot be made: {reason(error)}") from None
+
+
 def moment(given_s: float) -> Fraction:
     """From when on a frame is no longer before so many seconds: as much earlier as these may be rounded up."""
     return max(Fraction(0), Fraction(given_s) - ROUNDING_S)

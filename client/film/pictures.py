@@ -22,6 +22,7 @@ from .media import (
     Film,
     FilmFrame,
     frame_of,
+    make_folder,
     moment,
     reason,
     tight_buffer,
@@ -116,10 +117,7 @@ class PictureFolderOut:
     def __init__(self, folder: Path, *, like: Film, pixels: Pixels | None = None) -> None:
         if like.path is not None and folder.exists() and folder.samefile(like.path):
             raise MediaError(f"{folder} is the input; the output must be another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MediaError(f"{folder} cannot be made: {reason(error)}") from None
+        make_folder(folder)
         self.notices = [f"Sound and subtitles are left out: {folder} is a folder of pictures."] * bool(
             like.copied.streams
         )
@@ -190,6 +188,15 @@ def picture_notices(file: Path) -> list[str]:
 def upright_size(source: Source) -> tuple[int, int]:
     """The size (W, H) of the film's frames, turned upright."""
     return (source.width, source.height) if source.rotation % 180 == 0 else (source.height, source.width)
+
+
+def scaled(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] at this size (W, H)."""
+    if picture.shape[1::-1] == size:
+        return picture
+    smaller = picture.shape[1] > size[0]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=how), np.uint8)
 
 
 def upright(buffer: Buffer, source: Source, tags: ColourTags) -> NDArray[np.uint8]:

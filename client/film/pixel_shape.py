@@ -96,7 +96,6 @@ class ShapedFile(ShapedPipe):
 
     def __init__(self, file: BinaryIO, shape: Shape) -> None:
         super().__init__(file, shape)
-        self._to = file
         self.seek, self.tell = file.seek, file.tell
 
     def write(self, data: bytes) -> int:
@@ -104,7 +103,7 @@ class ShapedFile(ShapedPipe):
         rest = memoryview(self._shape.into(bytes(data)))
         while rest:
             try:
-                rest = rest[self._to.write(rest) :]
+                rest = rest[self._file.write(rest) :]
             except KeyboardInterrupt:
                 self.interrupted = True
         return len(data)
