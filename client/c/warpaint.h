@@ -335,7 +335,8 @@ wp_code wp_push_keyframe(wp_session *session, const void *payload, size_t bytes,
                          size_t control_count, int64_t pts, int timeout_ms, int64_t *index);
 
 /* The next answer to a frame; in WP_EVERY in order of index. result belongs to the session, and stands until the next
- * call of wp_next or wp_close with it. WP_END: there is none to come. */
+ * call of wp_next or wp_close with it. WP_END: there is none to come. Where the brief has `lookahead_s`, frames wait for
+ * later ones: before the wait for the last results call wp_flush. */
 wp_code wp_next(wp_session *session, int timeout_ms, const wp_result **result);
 
 /* Frames sent and not yet answered. */
