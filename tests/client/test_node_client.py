@@ -18,7 +18,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from support.daemon import ENDED_WITHIN_S, Daemon, daemon
+from support.daemon import ENDED_WITHIN_S, Daemon, daemon, eventually
 from support.programs import missing, program
 from support.proxy import Proxy
 from support.router import SERVER, Router
@@ -48,6 +48,7 @@ NODE = ROOT / "client" / "node"
 INSTALL = "apt-get install nodejs npm"
 INSTALLED_WITHIN_S = 100.0
 FINISHED_WITHIN_S = 60.0
+HAPPENED_WITHIN_S = 20.0
 # What npm says when it has no network.
 NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 
@@ -402,7 +403,7 @@ def test_a_reader_that_does_not_read_stops_the_writer(client: NodeClient, shared
         try:
             taken = feeder.stands_still()
             assert painter.stdout.read(64 * 48 * 3 * 10) == bytes(64 * 48 * 3 * 10)
-            assert eventually(lambda: feeder.written > taken), "it does not go on"
+            assert eventually(lambda: feeder.written > taken, HAPPENED_WITHIN_S), "it does not go on"
             painter.stdout.close()
             assert painter.wait(FINISHED_WITHIN_S) == 1
             assert painter.stderr.read() == b"pipe-raw: EPIPE: broken pipe, write\n"
@@ -429,7 +430,7 @@ class Feeder:
 
     def stands_still(self) -> int:
         """How much was taken when no more was for a second."""
-        assert eventually(lambda: self.written > 0)
+        assert eventually(lambda: self.written > 0, HAPPENED_WITHIN_S)
         before = -1
         while before != self.written:
             before = self.written
@@ -440,16 +441,6 @@ class Feeder:
     def join(self) -> None:
         """Waits until nobody reads any more."""
         self._thread.join(FINISHED_WITHIN_S)
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> bool:
-    """Whether the condition comes to hold."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 # What is refused, and who is not there
@@ -586,7 +577,9 @@ def test_a_film_goes_on_from_what_a_killed_daemon_wrote_last(
     with daemon(tmp_path, *KEEPING, str(state)) as first:
         running = film("--daemon", first.address, "--pause")
         running.some()
-        assert eventually(lambda: [last_index(each) for each in state.glob("*.session")] == [FRAMES // 2 - 1])
+        assert eventually(
+            lambda: [last_index(each) for each in state.glob("*.session")] == [FRAMES // 2 - 1], HAPPENED_WITHIN_S
+        )
         first.process.send_signal(signal.SIGSTOP)
         running.go_on()
         first.process.send_signal(signal.SIGKILL)

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from support.bridge import AT_ONCE, EAGER, LIVE, Programs, free_port, moving
-from support.daemon import Daemon, daemon, not_started
+from support.daemon import Daemon, daemon, eventually, not_started
 from support.metrics import ANYWHERE, base, scraped, total
 from warpaint.client.painting import Client
 from warpaint.server import supervisor
@@ -82,16 +82,8 @@ def children(running: Daemon) -> dict[str, psutil.Process]:
 
 def says(running: Daemon, words: str, count: int = 1) -> str:
     """Waits until the log says this, so many times."""
-    wait_for(lambda: running.log.read_text().count(words) >= count, lambda: running.log.read_text())
+    assert eventually(lambda: running.log.read_text().count(words) >= count, WITHIN_S), running.log.read_text()
     return running.log.read_text()
-
-
-def wait_for(condition: Callable[[], bool], why: Callable[[], object] = lambda: "") -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(why())
-        time.sleep(0.05)
 
 
 def listening(name: str) -> str:
@@ -113,13 +105,14 @@ def test_it_comes_up_with_its_streams_and_starts_a_killed_bridge_again(streams: 
         killed = before[f"tcp://127.0.0.1:{ports[1]}?listen=1"]
         killed.kill()
         says(running, "bridge camera has ended (signal 9)")
-        wait_for(lambda: bound(ports[1]))
+        assert eventually(lambda: bound(ports[1]), WITHIN_S)
         assert streams.flow(*ports)
         after = children(running)
         changed = {url for url in before if before[url].pid != after[url].pid}
         assert changed == {f"tcp://127.0.0.1:{ports[1]}?listen=1"}
         with Client(running.address) as client:
-            wait_for(lambda: len(client.status().sessions) == 2)  # that of the killed one takes no room
+            # That of the killed one takes no room.
+            assert eventually(lambda: len(client.status().sessions) == 2, WITHIN_S)
         page = scraped(base(running.log))
         assert total(page, "warpaint_bridge_up") == 2
         assert total(page, "warpaint_bridge_restarts_total", bridge="camera") == 1
@@ -175,13 +168,15 @@ def test_a_port_in_use_is_told_once_and_the_others_go_on(streams: Streams, tmp_p
             says(running, f"bridge camera has ended (exit code 1): {sentence}; it is started again")
             says(running, listening("other"))
             url = base(running.log)
-            wait_for(lambda: total(scraped(url), "warpaint_bridge_restarts_total", bridge="camera") >= 2)
+            assert eventually(
+                lambda: total(scraped(url), "warpaint_bridge_restarts_total", bridge="camera") >= 2, WITHIN_S
+            )
             assert streams.flow(*other)
             log = running.log.read_text()
             assert log.count(f"bridge camera: {sentence}") == 1
             assert log.count("bridge camera has ended") == 1
             taken.close()
-            wait_for(lambda: bound(target))
+            assert eventually(lambda: bound(target), WITHIN_S)
             assert streams.flow(*first)
 
 
@@ -255,7 +250,7 @@ def test_what_failed_is_told_again_after_it_ran_well(
     with caplog.at_level("INFO", "warpaint.server.supervisor"):
         held.start(["tcp://127.0.0.1:1", "ipc:///nowhere"])
         [child] = held.children
-        wait_for(lambda: child.restarts >= 2)
+        assert eventually(lambda: child.restarts >= 2, WITHIN_S)
         held.close()
     assert child.pid is None
     told = [each.message for each in caplog.records if "it is started again" in each.message]

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from support.daemon import ANSWERED_WITHIN_S, ENDED_WITHIN_S, Daemon, Wire, daemon, not_started
+from support.daemon import ANSWERED_WITHIN_S, ENDED_WITHIN_S, Daemon, Wire, daemon, eventually, not_started
 from support.scenes import film, two_layers
 from warpaint.client.painting import Client
 from warpaint.proto.errors import Code
@@ -38,6 +38,7 @@ from warpaint.server.config import Settings
 SMALL = Source(width=16, height=8)
 PAYLOAD = np.arange(16 * 8 * 3, dtype=np.uint8).tobytes()
 MEBIBYTE = 2**20
+SOON_S = 5.0  # in which the daemon takes in what a client did
 
 # A client that is killed: it opens a session with frames in hand, says so, and never reads again.
 VICTIM = """
@@ -71,16 +72,6 @@ def undisturbed(running: Daemon, clip: list[NDArray[np.uint8]]) -> list[bytes]:
         return [painted.image.tobytes() for painted in session.paint(clip)]
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
-    """Whether the condition comes to hold."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def sessions(running: Daemon) -> int:
     """How many sessions the daemon serves."""
     with Wire(running.address) as wire:
@@ -99,7 +90,7 @@ def resident(running: Daemon) -> int:
 def test_a_killed_client_takes_its_sessions_with_it_and_a_neighbour_sees_nothing_of_it(
     running: Daemon, clip: list[NDArray[np.uint8]], undisturbed: list[bytes]
 ) -> None:
-    assert eventually(lambda: sessions(running) == 0)
+    assert eventually(lambda: sessions(running) == 0, SOON_S)
     victim = subprocess.Popen([sys.executable, "-c", VICTIM, running.address], stdout=subprocess.PIPE, text=True)
     assert victim.stdout is not None
     assert victim.stdout.readline() == "pushed\n"
@@ -111,12 +102,12 @@ def test_a_killed_client_takes_its_sessions_with_it_and_a_neighbour_sees_nothing
                 assert sessions(running) == 2
                 victim.kill()
         victim.communicate()
-        assert eventually(lambda: sessions(running) == 1)
+        assert eventually(lambda: sessions(running) == 1, SOON_S)
     assert results == undisturbed
 
 
 def test_a_closed_socket_ends_all_sessions_of_its_connection(running: Daemon) -> None:
-    assert eventually(lambda: sessions(running) == 0)
+    assert eventually(lambda: sessions(running) == 0, SOON_S)
     with Wire(running.address) as leaving, Wire(running.address) as staying:
         staying.open(SMALL, painter="identity")
         for number in range(3):
@@ -124,7 +115,7 @@ def test_a_closed_socket_ends_all_sessions_of_its_connection(running: Daemon) ->
         leaving.frame(0, PAYLOAD)
         assert sessions(running) == 4
         leaving.__exit__()
-        assert eventually(lambda: sessions(running) == 1)
+        assert eventually(lambda: sessions(running) == 1, SOON_S)
         staying.frame(0, PAYLOAD)
         assert bytes(staying.receive().payloads[0]) == PAYLOAD
 
@@ -139,7 +130,7 @@ def test_a_place_that_a_vanished_client_held_is_free_again(tmp_path: Path) -> No
                 second.send(Open(session=0, source=SMALL))
                 return isinstance(second.receive().message, Opened)
 
-            assert eventually(opens)
+            assert eventually(opens, SOON_S)
 
 
 # Clients that are rude
@@ -163,7 +154,7 @@ def test_a_client_that_never_reads_slows_nobody_and_fills_no_memory(running: Dae
                 assert time.monotonic() - began < 2.0
         assert resident(running) - before < 60 * MEBIBYTE
         deaf.send(Close(session=0, discard=True))
-    assert eventually(lambda: sessions(running) == 0)
+    assert eventually(lambda: sessions(running) == 0, SOON_S)
 
 
 def test_results_that_nobody_takes_are_counted_and_bounded(running: Daemon) -> None:
@@ -182,7 +173,7 @@ def test_results_that_nobody_takes_are_counted_and_bounded(running: Daemon) -> N
             def unsent() -> int:
                 return sum(each.unsent for each in other.status().sessions)
 
-            assert eventually(lambda: sum(each.totals.painted for each in other.status().sessions) == count * 8)
+            assert eventually(lambda: sum(each.totals.painted for each in other.status().sessions) == count * 8, SOON_S)
             assert 0 < unsent() <= count * 8
             other.open(SMALL, session=count - 1)  # a session of the same number, whose results are all taken
             assert [each.unsent for each in other.status().sessions if each.width == SMALL.width] == [0]
@@ -190,7 +181,7 @@ def test_results_that_nobody_takes_are_counted_and_bounded(running: Daemon) -> N
             assert {each.type for each in answered} == {"painted"}
             for number in range(count):
                 assert [each.index for each in answered if each.session == number] == list(range(8))
-            assert eventually(lambda: unsent() == 0)
+            assert eventually(lambda: unsent() == 0, SOON_S)
 
 
 @pytest.mark.parametrize("kind", ["ping", "status"])
@@ -260,7 +251,7 @@ def test_at_sigterm_the_frames_in_hand_are_painted_and_the_client_is_told(tmp_pa
         for index in range(credit):
             wire.frame(index, PAYLOAD)
         with Wire(ending.address) as other:
-            assert eventually(lambda: other.status().sessions[0].totals.received == credit)
+            assert eventually(lambda: other.status().sessions[0].totals.received == credit, SOON_S)
         assert wire.expect(Painted).index == 0
         ending.process.send_signal(signal.SIGTERM)
         messages = [wire.receive().message]
@@ -284,7 +275,7 @@ def test_after_sigterm_nothing_new_is_taken_and_that_is_said(tmp_path: Path) -> 
         for index in range(6):
             wire.frame(index, PAYLOAD)
         with Wire(ending.address) as other:
-            assert eventually(lambda: other.status().sessions[0].totals.received == 6)
+            assert eventually(lambda: other.status().sessions[0].totals.received == 6, SOON_S)
         ending.process.send_signal(signal.SIGTERM)
         assert wire.until(Credit).frames == 0
         wire.send(Open(session=1, source=SMALL))
@@ -309,7 +300,7 @@ def test_what_takes_longer_than_drain_s_is_dropped_and_reported(tmp_path: Path) 
         wire.open(SMALL)
         for index in range(3):
             wire.frame(index, PAYLOAD)
-        assert eventually(lambda: wire.status().sessions[0].totals.received == 3)
+        assert eventually(lambda: wire.status().sessions[0].totals.received == 3, SOON_S)
         ending.process.send_signal(signal.SIGTERM)
         assert wire.expect(Credit).frames == 0
         dropped = [wire.expect(Dropped) for _ in range(3)]

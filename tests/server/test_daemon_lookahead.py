@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon
+from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, eventually
 from support.proxy import Proxy
 from support.scenes import film, two_layers
 from support.studio import answered, as_frames, drive
@@ -60,6 +60,7 @@ BRIEF: dict[str, Any] = {
 }
 WAITING = range(1, 6)  # of the first six frames
 FLAGS = ("--painters", "filters", "--isolation", "thread", "--probe-s", "0.2")
+HAPPENED_WITHIN_S = 20.0
 
 Picture = NDArray[np.uint8]
 
@@ -159,16 +160,6 @@ def opened(wire: Wire, **fields: Any) -> Talk:
 def assert_same(pictures: Sequence[Any], outputs: Sequence[Output]) -> None:
     for picture, output in zip(pictures, outputs, strict=True):
         np.testing.assert_array_equal(picture, output.picture, err_msg=f"frame {output.index}")
-
-
-def eventually(condition: Any, within_s: float = 20.0) -> bool:
-    """Whether the condition comes to hold."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 # Credit, and what brings frames out
@@ -358,7 +349,9 @@ def test_credit_that_was_given_while_the_client_was_away_is_told_when_it_is_back
         for index in (1, 2):
             first.send(FrameIn(session=7, index=index, pts=40 * index), clip[index].tobytes())
     with Wire(running.address) as second:
-        assert eventually(lambda: not _session(second, 7).connected and not _session(second, 7).waiting)
+        assert eventually(
+            lambda: not _session(second, 7).connected and not _session(second, 7).waiting, HAPPENED_WITHIN_S
+        )
         second.send(Resume(session=0, token=said.token, seq=1))
         resumed = second.expect(Resumed)
         arrived = resumed.last_index + 1  # before the connection was gone
@@ -426,8 +419,8 @@ def test_what_waits_is_sent_again_to_the_daemon_that_starts_next(
         wire.send(Ack(session=0, seq=1))
         for index in WAITING:
             wire.frame(index, clip[index].tobytes())
-        assert eventually(lambda: wire.status().sessions[0].totals.received == 6)
-        assert eventually(lambda: [each.suffix for each in state.glob("*")] == [".session"])
+        assert eventually(lambda: wire.status().sessions[0].totals.received == 6, HAPPENED_WITHIN_S)
+        assert eventually(lambda: [each.suffix for each in state.glob("*")] == [".session"], HAPPENED_WITHIN_S)
         first.process.send_signal(number)
         first.process.wait(ENDED_WITHIN_S)
         if number is signal.SIGKILL:

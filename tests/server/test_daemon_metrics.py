@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ import pytest
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import STARTED_WITHIN_S, Daemon, Wire, daemon, not_started, start
+from support.daemon import STARTED_WITHIN_S, Daemon, Wire, daemon, eventually, not_started, start
 from support.metrics import ANYWHERE, base, get, scraped, total
 from warpaint.proto.brief import Brief
 from warpaint.proto.messages import Close, Closed, Dropped, Error, FrameIn, Painted, Source
@@ -29,15 +29,6 @@ SOURCE = Source(width=SIZE[0], height=SIZE[1])
 TINY = Source(width=32, height=16)
 TINY_PAYLOAD = bytes(32 * 16 * 3)
 WITHIN_S = 10.0
-
-
-def eventually(condition: Callable[[], bool], within_s: float = WITHIN_S) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -224,13 +215,13 @@ def test_a_driver_that_hangs_is_told_and_one_that_goes_on_again(running: Daemon,
         wire.until(Painted)
         wire.send(FrameIn(session=0, index=1, pts=40), TINY_PAYLOAD)
         assert get(url, "/healthz")[0] == 200
-        assert eventually(lambda: get(url, "/healthz")[0] == 503)
+        assert eventually(lambda: get(url, "/healthz")[0] == 503, WITHIN_S)
         said = get(url, "/healthz")[2]
         assert re.fullmatch(r"the driver's loop has not turned for [\d.]+ s; stalled_s is 2\n", said), said
         assert total(scraped(url), "warpaint_healthy") == 0
         gate.touch()
         wire.until(Painted)
-    assert eventually(lambda: get(url, "/healthz")[0] == 200)
+    assert eventually(lambda: get(url, "/healthz")[0] == 200, WITHIN_S)
 
 
 def test_an_idle_daemon_stays_well(running: Daemon, url: str) -> None:
@@ -247,9 +238,9 @@ def test_it_is_not_ready_while_it_drains(tmp_path: Path) -> None:
         wire.open(TINY)
         wire.frame(0, TINY_PAYLOAD)
         assert get(url, "/readyz")[0] == 200
-        assert eventually(lambda: total(scraped(url), "warpaint_painter_queue_depth") == 1)
+        assert eventually(lambda: total(scraped(url), "warpaint_painter_queue_depth") == 1, WITHIN_S)
         draining.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: get(url, "/readyz")[0] == 503)
+        assert eventually(lambda: get(url, "/readyz")[0] == 503, WITHIN_S)
         assert get(url, "/readyz")[2] == "the daemon is stopping: it finishes the frames in hand\n"
         assert get(url, "/healthz")[0] == 200
         gate.touch()

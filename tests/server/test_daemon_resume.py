@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import Daemon, Wire, daemon
+from support.daemon import Daemon, Wire, daemon, eventually
 from support.proxy import Proxy
 from warpaint.client.aio import AsyncClient
 from warpaint.client.painting import Client
@@ -72,16 +72,6 @@ def port(running: Daemon) -> int:
 def payload(number: int) -> bytes:
     """A picture [8, 16, 3] that tells its number."""
     return bytes([number]) * (16 * 8 * 3)
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
-    """Whether the condition comes to hold."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def painted(running: Daemon, *, session: int) -> int:

@@ -4,7 +4,7 @@ import resource
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon
+from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, eventually
 from warpaint.client.painting import Client, Session
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
@@ -81,16 +81,6 @@ def ended(running: Daemon, number: signal.Signals) -> None:
     running.process.wait(ENDED_WITHIN_S)
     if number is signal.SIGKILL:
         running.process.returncode = 0  # killed on purpose
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
-    """Whether the condition comes to hold."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def files(tmp_path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from warpaint.proto.wire import Received, pack, to_client
 STARTED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 20.0
 ANSWERED_WITHIN_S = 30.0
+HAPPENED_WITHIN_S = 10.0
+LOOKED_EVERY_S = 0.02
 
 # Where the third-party engines of the tests are found.
 PLUGINS = Path(__file__).parent / "plugins"
@@ -111,6 +113,16 @@ def daemon(
         if made.alive:
             process.kill()
         process.communicate()
+
+
+def eventually(condition: Callable[[], bool], within_s: float = HAPPENED_WITHIN_S) -> bool:
+    """Whether the condition comes to hold in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOKED_EVERY_S)
+    return True
 
 
 class Wire:
