@@ -5,20 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
 
 from support.camera import FRAME_MS, Camera
-from support.clips import frames
+from support.clips import coded, frames
 from support.daemon import Daemon, Wire, daemon
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
@@ -237,18 +235,6 @@ def test_a_flow_engine_that_always_fails_leaves_the_raw_film(wire: Wire, clip: l
 
 
 # Streams
-
-
-def coded(pictures: Sequence[Picture], gop: int) -> list[bytes]:
-    """An h264 stream, one payload a picture."""
-    context: Any = av.CodecContext.create("libx264", "w")
-    context.width, context.height, context.pix_fmt, context.time_base = *SIZE, "yuv420p", Fraction(1, 25)
-    context.gop_size, context.options = gop, {"preset": "ultrafast", "tune": "zerolatency", "crf": "8"}
-    payloads = []
-    for picture in pictures:
-        (packet,) = context.encode(av.VideoFrame.from_ndarray(picture, "bgr24"))
-        payloads.append(bytes(packet))
-    return payloads
 
 
 @pytest.mark.parametrize("pacing", ["every", "live"])

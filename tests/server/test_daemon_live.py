@@ -3,17 +3,15 @@
 import re
 import time
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from support.camera import FRAME_MS, Camera
-from support.clips import frames
+from support.clips import coded, frames
 from support.daemon import Daemon, Wire, daemon
 from support.scenes import film, two_layers
 from warpaint.proto.brief import Brief
@@ -382,18 +380,6 @@ def test_a_reader_that_is_deaf_fills_no_memory_and_harms_no_neighbour(running: D
         assert session.dropped_at.get("send", 0) + session.dropped_at.get("queue", 0) > 0
         assert closed(good).painted == camera.next_index
         deaf.send(Close(session=0, discard=True))
-
-
-def coded(pictures: Sequence[Picture]) -> list[bytes]:
-    """An h264 stream with one keyframe, one payload a picture."""
-    context: Any = av.CodecContext.create("libx264", "w")
-    context.width, context.height, context.pix_fmt, context.time_base = *SIZE, "yuv420p", Fraction(1, 25)
-    context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "8"}
-    payloads = []
-    for picture in pictures:
-        (packet,) = context.encode(av.VideoFrame.from_ndarray(picture, "bgr24"))
-        payloads.append(bytes(packet))
-    return payloads
 
 
 def test_coded_frames_are_decoded_before_they_are_dropped(running: Daemon, wire: Wire) -> None:

@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support.clips import coded
 from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, eventually
 from support.proxy import Proxy
 from support.scenes import film, two_layers
@@ -300,18 +300,6 @@ def test_coded_frames_wait_too(wire: Wire, clip: list[Picture]) -> None:
     assert talk.indices == list(range(FRAMES))
     assert talk.credits
     assert_same([picture for _, picture in talk.answers], by_session(pictures))
-
-
-def coded(pictures: Sequence[Picture]) -> list[bytes]:
-    """An h264 stream, one payload a picture."""
-    context: Any = av.CodecContext.create("libx264", "w")
-    context.width, context.height, context.pix_fmt, context.time_base = *SIZE, "yuv420p", Fraction(1, 25)
-    context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "8"}
-    payloads = []
-    for picture in pictures:
-        (packet,) = context.encode(av.VideoFrame.from_ndarray(picture, "bgr24"))
-        payloads.append(bytes(packet))
-    return payloads
 
 
 def test_who_watches_sees_frames_that_waited_with_their_raw_frames(running: Daemon, clip: list[Picture]) -> None:

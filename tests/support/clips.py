@@ -1,7 +1,9 @@
-"""Real clips, and reading them without the code under test."""
+"""Real clips, and reading and coding them without the code under test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -30,3 +32,21 @@ def frames(
             if number >= start:
                 picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
                 yield cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if size else picture
+
+
+def coded(pictures: Sequence[NDArray[np.uint8]], *, gop: int | None = None) -> list[bytes]:
+    """An h264 stream of BGR pictures of one size, one payload a picture.
+
+    gop: every so many pictures there is a keyframe; None: only where the codec finds one is needed.
+    """
+    height, width = pictures[0].shape[:2]
+    context: Any = av.CodecContext.create("libx264", "w")
+    context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", Fraction(1, 25)
+    context.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "8"}
+    if gop is not None:
+        context.gop_size = gop
+    payloads = []
+    for picture in pictures:
+        (packet,) = context.encode(av.VideoFrame.from_ndarray(picture, "bgr24"))
+        payloads.append(bytes(packet))
+    return payloads
