@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.daemon import ENDED_WITHIN_S, Daemon, daemon
+from support.daemon import Daemon, daemon, ended
 from support.programs import REQUIRE_ALL, missing, program
 from support.proxy import Proxy
 from support.router import Router
@@ -876,10 +876,7 @@ def test_a_daemon_that_is_started_again_goes_on(programs: Path, tmp_path: Path, 
         assert tell("update look pencil") == "request 1"
         time.sleep(0.5)  # it is written down
         tell.pushed(2)
-        first.process.send_signal(number)
-        first.process.wait(ENDED_WITHIN_S)
-        if number is signal.SIGKILL:
-            first.process.returncode = 0  # killed on purpose
+        ended(first, number)
         with keeping(tmp_path, address):
             assert tell("push -1") == "OK"  # one that was ended has taken its credit back
             assert tell.indices() == [3, 4, 5]
@@ -905,9 +902,7 @@ def test_an_example_outlives_its_daemon(programs: Path, tmp_path: Path) -> None:
                 painter.stdin.write(each)
                 assert read_exactly(painter.stdout, len(each)) == each
             time.sleep(0.5)  # it is written down
-            first.process.kill()
-            first.process.wait(ENDED_WITHIN_S)
-            first.process.returncode = 0  # killed on purpose
+            ended(first, signal.SIGKILL)
             with keeping(tmp_path, address):
                 rest, _ = painter.communicate(b"".join(frames[10:]), timeout=FINISHED_WITHIN_S)
         finally:

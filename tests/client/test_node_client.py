@@ -18,7 +18,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from support.daemon import ENDED_WITHIN_S, Daemon, daemon, eventually
+from support.daemon import Daemon, daemon, ended, eventually
 from support.programs import missing, program
 from support.proxy import Proxy
 from support.router import SERVER, Router
@@ -563,8 +563,7 @@ def test_a_film_goes_on_by_the_daemon_that_starts_next(
     with daemon(tmp_path, *KEEPING, str(tmp_path / "state")) as first:
         running = film("--daemon", first.address)
         running.some()
-        first.process.send_signal(signal.SIGTERM)
-        first.process.wait(ENDED_WITHIN_S)
+        first.stop()
     with daemon(tmp_path, *KEEPING, str(tmp_path / "state")):
         assert running.end() == uncut
 
@@ -582,9 +581,7 @@ def test_a_film_goes_on_from_what_a_killed_daemon_wrote_last(
         )
         first.process.send_signal(signal.SIGSTOP)
         running.go_on()
-        first.process.send_signal(signal.SIGKILL)
-        first.process.wait(ENDED_WITHIN_S)
-        first.process.returncode = 0  # killed on purpose
+        ended(first, signal.SIGKILL)
     with daemon(tmp_path, *KEEPING, str(state)):
         assert running.end() == uncut
 
@@ -616,9 +613,7 @@ def test_a_daemon_that_does_not_come_back_is_told(film: Callable[..., Film], tmp
     with daemon(tmp_path, "--probe-s", "0.2") as gone:
         running = film("--daemon", gone.address, "--reconnect", "0.5")
         running.some()
-        gone.process.kill()
-        gone.process.wait(ENDED_WITHIN_S)
-        gone.process.returncode = 0  # killed on purpose
+        ended(gone, signal.SIGKILL)
         _, errors = running.process.communicate(timeout=FINISHED_WITHIN_S)
     assert running.process.returncode == 1
     assert errors.startswith(f"DaemonGone: the connection to the daemon at {gone.address} was lost")

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from support.clips import coded
-from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, eventually
+from support.daemon import Daemon, Wire, daemon, ended, eventually
 from support.proxy import Proxy
 from support.scenes import film, two_layers
 from support.studio import answered, as_frames, drive
@@ -383,8 +383,7 @@ def test_a_daemon_that_ends_leaves_what_waits_to_the_next_one(
     ):
         painting = session.paint(clip)
         results = [next(painting) for _ in range(6)]
-        first.process.send_signal(signal.SIGTERM)
-        first.process.wait(ENDED_WITHIN_S)
+        first.stop()
         with daemon(tmp_path, *FLAGS, *state) as second:
             results += list(painting)
             session.close()
@@ -409,12 +408,8 @@ def test_what_waits_is_sent_again_to_the_daemon_that_starts_next(
             wire.frame(index, clip[index].tobytes())
         assert eventually(lambda: wire.status().sessions[0].totals.received == 6, HAPPENED_WITHIN_S)
         assert eventually(lambda: [each.suffix for each in state.glob("*")] == [".session"], HAPPENED_WITHIN_S)
-        first.process.send_signal(number)
-        first.process.wait(ENDED_WITHIN_S)
-        if number is signal.SIGKILL:
-            first.process.returncode = 0  # killed on purpose
-        else:
-            assert first.process.returncode == 0
+        ended(first, number)
+        assert first.process.returncode == 0
     with daemon(tmp_path, *flags) as second, Wire(second.address) as wire:
         wire.send(Resume(session=0, token=token, seq=1))
         resumed = wire.expect(Resumed)
@@ -437,8 +432,7 @@ def test_a_session_that_rested_is_written_down_with_its_last_frame(tmp_path: Pat
         wire.send(Update(session=0, request=1, changes={"max_hops": 12}))
         while len(talk.answers) < 6:
             talk.take()
-        first.process.send_signal(signal.SIGTERM)
-        first.process.wait(ENDED_WITHIN_S)
+        first.stop()
     with daemon(tmp_path, *FLAGS, *state) as second, Wire(second.address) as wire:
         wire.send(Resume(session=0, token=said.token, seq=7))
         resumed = wire.expect(Resumed)

@@ -1,7 +1,6 @@
 """Records of live sessions: played again, they give what was sent, bit for bit."""
 
 import resource
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import ENDED_WITHIN_S, Wire, daemon, not_started
+from support.daemon import Wire, daemon, not_started
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
 from warpaint.proto.messages import Close, Closed, Hold, Provenance, Rekey, Resume, Resumed, Source, Update
@@ -74,8 +73,7 @@ def test_a_record_of_a_session_that_was_taken_up_again_begins_where_it_was(tmp_p
         token = wire.open(SOURCE, brief=Brief(look="poster"), **LIVE).token
         camera = Camera(wire)
         camera.film_until(lambda each: each.message.provenance is not Provenance.HELD, clip(10))
-        first.process.send_signal(signal.SIGTERM)
-        first.process.wait(ENDED_WITHIN_S)
+        first.stop()
     [before] = tmp_path.glob("*.events")
     with daemon(tmp_path, *flags) as second, Wire(second.address) as wire:
         wire.send(Resume(session=0, token=token, seq=1_000))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from support.camera import Camera
 from support.clips import frames
-from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, eventually
+from support.daemon import ENDED_WITHIN_S, Daemon, Wire, daemon, ended, eventually
 from warpaint.client.painting import Client, Session
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code
@@ -73,14 +73,6 @@ def keeping(tmp_path: Path, *flags: str) -> Iterator[Daemon]:
     state = ("--state-dir", str(tmp_path / "state"), "--probe-s", "0.2")
     with daemon(tmp_path, *state, *flags, env=env) as running:
         yield running
-
-
-def ended(running: Daemon, number: signal.Signals) -> None:
-    """Ends a daemon so."""
-    running.process.send_signal(number)
-    running.process.wait(ENDED_WITHIN_S)
-    if number is signal.SIGKILL:
-        running.process.returncode = 0  # killed on purpose
 
 
 def files(tmp_path: Path) -> list[Path]:

@@ -115,6 +115,14 @@ def daemon(
         process.communicate()
 
 
+def ended(running: Daemon, number: signal.Signals) -> None:
+    """Ends a daemon by this signal. One that is killed counts as ended well: it was on purpose."""
+    running.process.send_signal(number)
+    running.process.wait(ENDED_WITHIN_S)
+    if number is signal.SIGKILL:
+        running.process.returncode = 0
+
+
 def eventually(condition: Callable[[], bool], within_s: float = HAPPENED_WITHIN_S) -> bool:
     """Whether the condition comes to hold in time."""
     deadline = time.monotonic() + within_s
