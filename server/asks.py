@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..engines.base import Hops, Mask, Match, MatchRequest, PaintJob, Picture
+from ..proto.errors import RefusedError
 from ..proto.messages import Provenance
 
 
@@ -37,15 +38,23 @@ Step = Generator[Ask, Any, "list[Output]"]
 
 
 def run(step: "Step", answer: Callable[[Ask], Any]) -> "list[Output]":
-    """The outputs of a step whose asks are answered at once: for one session alone, without a driver."""
+    """The outputs of a step whose asks are answered at once: for one session alone, without a driver.
+
+    A RefusedError of `answer` is raised in the step, as the driver does. Raises it if the step does not catch it.
+    """
     answered: Any = None
+    failure: RefusedError | None = None
     while True:
         try:
-            ask = step.send(answered)
+            ask = step.send(answered) if failure is None else step.throw(failure)
         except StopIteration as end:
             outputs: list[Output] = end.value
             return outputs
-        answered = answer(ask)
+        answered = failure = None
+        try:
+            answered = answer(ask)
+        except RefusedError as error:
+            failure = error
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from warpaint.engines.base import FlowEngine, Frame, PaintDone, Painter, PaintJob, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.proto.brief import Brief
-from warpaint.proto.errors import Code, RefusedError
-from warpaint.server.asks import Ask, Encode, MatchAsk, Output, Step
+from warpaint.proto.errors import Code
+from warpaint.server.asks import Ask, Encode, MatchAsk, Output, Step, run
 from warpaint.server.live import LiveSession
 from warpaint.server.session import Session
 
@@ -53,19 +53,7 @@ def drive(session: Session | LiveSession, frame: Frame, flow: FlowEngine, painte
 
 def answered(step: Step, flow: FlowEngine, painter: Painter) -> list[Output]:
     """What a step gives, or what is to come after the last one. Of an engine that refuses, it is told that."""
-    answer: Any = None
-    failure: RefusedError | None = None
-    while True:
-        try:
-            ask = step.throw(failure) if failure else step.send(answer)
-        except StopIteration as end:
-            outputs: list[Output] = end.value
-            return outputs
-        answer = failure = None
-        try:
-            answer = _answer(ask, flow, painter)
-        except RefusedError as error:
-            failure = error
+    return run(step, lambda ask: _answer(ask, flow, painter))
 
 
 def _answer(ask: Ask, flow: FlowEngine, painter: Painter) -> Any:
