@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.scenes import film, two_layers
-from support.studio import Grain, answered, as_frames, drive, paint
+from support.studio import Grain, answered, as_frames, drive
 from warpaint.engines.base import Features, FlowEngine, Frame, Habits, Mask, Match, MatchRequest, Painter, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.identity import Identity
@@ -58,13 +59,18 @@ class Showing:
     painter: Painter = field(default_factory=Grain)
 
     def show(self, frames: Sequence[Frame]) -> list[list[Output]]:
+        """What came out after each."""
         return [drive(self.session, frame, self.flow, self.painter) for frame in frames]
+
+    def shown(self, frames: Sequence[Frame]) -> list[Output]:
+        """What came out after all of them."""
+        return list(chain.from_iterable(self.show(frames)))
 
     def rest(self) -> list[Output]:
         return answered(self.session.finish(), self.flow, self.painter)
 
     def whole(self, frames: Sequence[Frame]) -> list[Output]:
-        return [output for outputs in self.show(frames) for output in outputs] + self.rest()
+        return self.shown(frames) + self.rest()
 
 
 def whole(frames: Sequence[Frame], brief: Brief = BRIEF, **session: Any) -> list[Output]:
@@ -104,7 +110,7 @@ def test_each_frame_comes_out_once_in_order_and_in_time(eventful: list[Frame], l
     showing = Showing(Session(brief, SIZE))
     out = 0
     for frame in eventful:
-        [outputs] = showing.show([frame])
+        outputs = showing.shown([frame])
         assert indices(outputs) == list(range(out, out + len(outputs)))
         out += len(outputs)
         assert showing.session.waiting == tuple(range(out, frame.index + 1))
@@ -144,7 +150,7 @@ def test_time_that_jumps_back_ends_the_wait(leaving: list[Frame]) -> None:
     showing = Showing(Session(BRIEF.changed({"repaint_gap_s": 2.0}), SIZE))
     outputs = showing.show(frames)
     assert [len(each) for each in outputs[:5]] == [1, 0, 0, 0, 4]
-    assert indices([each for some in outputs for each in some] + showing.rest()) == list(range(8))
+    assert indices([*chain.from_iterable(outputs), *showing.rest()]) == list(range(8))
 
 
 def test_no_more_frames_wait_than_there_is_credit_for(leaving: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +230,7 @@ def test_a_flush_changes_nothing_but_holes(leaving: list[Frame]) -> None:
     showing = Showing(Session(BRIEF, SIZE))
     outputs: list[Output] = []
     for frame in leaving:
-        outputs += showing.show([frame])[0]
+        outputs += showing.shown([frame])
         outputs += showing.rest() if frame.index in (2, 3, 9) else []
     assert_same_outside_holes([*outputs, *showing.rest()], whole(leaving, AT_ONCE))
 
@@ -240,7 +246,7 @@ def test_a_quick_painter_paints_in_each_frame_what_is_left(leaving: list[Frame])
     frames = [replace(frame, keyframe=frame.index == 8) for frame in leaving[:9]]
     showing = Showing(session, painter=Grain(holes_colour=RED))
     assert [len(outputs) for outputs in showing.show(frames[:8])] == [1, *[0] * 7]
-    outputs = showing.show(frames[8:])[0]
+    outputs = showing.shown(frames[8:])
     painted = 0
     for output in outputs[:-1]:
         assert output.provenance is Provenance.WARPED
@@ -273,24 +279,24 @@ def test_a_change_comes_when_nothing_waits(leaving: list[Frame]) -> None:
         assert (session.epoch, session.brief, session.waiting) == (0, BRIEF, (1, 2))
     assert {output.epoch for output in showing.rest()} == {0}
     assert session.update(darker) == 1
-    assert [each.epoch for each in showing.show(leaving[3:4])[0]] == [1]
+    assert [each.epoch for each in showing.shown(leaving[3:4])] == [1]
     showing.show(leaving[4:6])
     showing.rest()
     assert session.rekey() == 2
-    assert [(each.epoch, each.keyframe) for each in showing.show(leaving[6:7])[0]] == [(2, True)]
+    assert [(each.epoch, each.keyframe) for each in showing.shown(leaving[6:7])] == [(2, True)]
 
 
 def test_frames_wait_on_when_a_painter_fails(leaving: list[Frame]) -> None:
     """The frame is tried once more: the film is as if nothing had happened. It is left out: the others come."""
     for again in (True, False):
         showing = Showing(Session(BRIEF, SIZE), painter=Grain(fail_at=1))
-        outputs = [each for some in showing.show(leaving[:5]) for each in some]
+        outputs = showing.shown(leaving[:5])
         state = showing.session.snapshot()
         with pytest.raises(RefusedError, match="out of paint"):
             showing.show(leaving[5:6])
         assert showing.session.waiting == (1, 2, 3, 4)
         assert showing.session.snapshot() == state
-        outputs += [each for some in showing.show(leaving[5 if again else 6 :]) for each in some] + showing.rest()
+        outputs += showing.whole(leaving[5 if again else 6 :])
         if again:
             assert_same(outputs, whole(leaving))
         else:
@@ -303,11 +309,11 @@ def test_frames_wait_on_when_the_keyframe_after_a_cut_fails(eventful: list[Frame
     calls = Grain()
     Showing(Session(BRIEF, SIZE), painter=calls).show(eventful[:9])
     showing = Showing(Session(BRIEF, SIZE), painter=Grain(fail_at=calls.calls))
-    outputs = [each for some in showing.show(eventful[:9]) for each in some]
+    outputs = showing.shown(eventful[:9])
     with pytest.raises(RefusedError, match="out of paint"):
         showing.show(eventful[9:10])
     assert showing.session.epoch == 0
-    outputs += [each for some in showing.show(eventful[9:]) for each in some] + showing.rest()
+    outputs += showing.whole(eventful[9:])
     assert_same(outputs, whole(eventful))
 
 
@@ -363,7 +369,7 @@ def test_a_film_cut_while_frames_wait_equals_the_film_uncut(eventful: list[Frame
     showing = Showing(Session(brief, SIZE, habits=habits))
     before: list[Output] = []
     for cut, frame in enumerate(eventful):
-        before += showing.show([frame])[0]
+        before += showing.shown([frame])
         if cut % 3 != 1:
             continue
         waited += len(showing.session.waiting)
@@ -376,7 +382,7 @@ def test_a_film_cut_while_frames_wait_equals_the_film_uncut(eventful: list[Frame
 
 def test_a_session_that_is_restored_forgets_what_waits(leaving: list[Frame]) -> None:
     showing = Showing(Session(BRIEF, SIZE))
-    outputs = [each for some in showing.show(leaving[:4]) for each in some]
+    outputs = showing.shown(leaving[:4])
     showing.session.restore(showing.session.snapshot())
     assert showing.session.waiting == ()
     assert_same([*outputs, *showing.whole(leaving[1:])], whole(leaving))
@@ -384,6 +390,3 @@ def test_a_session_that_is_restored_forgets_what_waits(leaving: list[Frame]) -> 
 
 def test_a_film_painted_frame_by_frame_is_the_same_each_time(leaving: list[Frame]) -> None:
     assert_same(whole(leaving), whole(leaving))
-    session = Session(BRIEF, SIZE)
-    outputs = paint(leaving, Grain(), session=session) + answered(session.finish(), Dis(), Grain())
-    assert_same(outputs, whole(leaving))
