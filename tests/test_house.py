@@ -454,14 +454,12 @@ class Stopwatch:
     @classmethod
     def of(cls, tree: ast.AST, measuring: Set[str]) -> "Stopwatch":
         """With all names in it that hold one, whatever the names on the way are."""
-        watch = cls(measuring=measuring)
         kept = list(keeping(tree))
-        while True:
-            took = {name for name, value in kept if watch.shows(value)}
-            moments = {name for name, value in kept if is_clock(value)}
-            if took == watch.took and moments == watch.moments:
-                return watch
+        moments = {name for name, value in kept if is_clock(value)}
+        watch = cls(moments=moments, measuring=measuring)
+        while (took := {name for name, value in kept if watch.shows(value)}) != watch.took:
             watch = cls(took, moments, measuring)
+        return watch
 
     def shows(self, node: ast.expr) -> bool:
         """Whether the time since something is in it."""
