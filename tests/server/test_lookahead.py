@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.scenes import film, two_layers
-from support.studio import Grain, answered, as_frames, drive
+from support.studio import Grain, answered, as_frames, drive, paint
 from warpaint.engines.base import Features, FlowEngine, Frame, Habits, Mask, Match, MatchRequest, Painter, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.identity import Identity
@@ -390,3 +390,6 @@ def test_a_session_that_is_restored_forgets_what_waits(leaving: list[Frame]) -> 
 
 def test_a_film_painted_frame_by_frame_is_the_same_each_time(leaving: list[Frame]) -> None:
     assert_same(whole(leaving), whole(leaving))
+    session = Session(BRIEF, SIZE)
+    outputs = paint(leaving, Grain(), session=session) + answered(session.finish(), Dis(), Grain())
+    assert_same(outputs, whole(leaving))
