@@ -111,7 +111,6 @@ class Conversation:
     _seq: int = 0  # of the last answer that was received
     _acked: int = 0
     _requests: int = 0
-    _looks_ahead: bool = False  # by an update
     _rested: int = 0  # all frames before this one were asked for
 
     # How it stands
@@ -180,9 +179,7 @@ class Conversation:
 
     def update(self, changes: dict[str, Any]) -> int:
         """Changes the Brief; the number of the request. Raises ValidationError for what is no value of the wire."""
-        request = self._ask(Update(session=self.opening.session, request=self._requests + 1, changes=changes))
-        self._looks_ahead |= "lookahead_s" in changes
-        return request
+        return self._ask(Update(session=self.opening.session, request=self._requests + 1, changes=changes))
 
     def rekey(self) -> int:
         """Asks for a new keyframe; the number of the request."""
@@ -197,8 +194,12 @@ class Conversation:
         return self._ask(Flush(session=self.opening.session, request=self._requests + 1))
 
     def rest(self) -> None:
-        """Asks for all that is unanswered, once, if frames may wait in the daemon for others that are not sent yet."""
-        frames_wait = not self.live and (self._looks_ahead or self.opening.brief.lookahead_s)
+        """Asks for all that is unanswered, once, if frames may wait in the daemon for others that are not sent yet.
+
+        Whoever had them wait: the daemon has given credit for them.
+        """
+        had_credit = self.opened is not None and self.window > self.opened.credit
+        frames_wait = not self.live and (self.opening.brief.lookahead_s or had_credit)
         if frames_wait and self.unanswered and self._rested < self.next_index and self._closing is None:
             self._rested = self.next_index
             self.flush()

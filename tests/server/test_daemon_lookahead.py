@@ -285,6 +285,22 @@ def test_who_waits_for_results_gets_them_all(running: Daemon, clip: list[Picture
             session.update(lookahead_s=10.0)
 
 
+def test_who_waits_for_results_gets_those_that_somebody_else_has_waiting(running: Daemon, clip: list[Picture]) -> None:
+    """Somebody who watches has turned look-ahead on, which the session's own client was not told."""
+    with (
+        Client(running.address) as client,
+        Client(running.address) as other,
+        client.session(**BRIEF | {"lookahead_s": 0.0}) as session,
+    ):
+        session.push(clip[0], 0)
+        assert [each.index for each in session.results()] == [0]
+        with other.watch(other.status().sessions[-1].id) as viewer:
+            viewer.update(lookahead_s=10.0)
+        for number in range(1, 8):
+            session.push(clip[number], 40 * number)
+        assert [each.index for each in session.results()] == list(range(1, 8))
+
+
 def test_coded_frames_wait_too(wire: Wire, clip: list[Picture]) -> None:
     payloads = coded(clip)
     source = SOURCE.model_copy(update={"encoding": "h264"})
