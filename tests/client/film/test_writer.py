@@ -177,7 +177,7 @@ def test_untagged_stays_untagged(clip: Path, tmp_path: Path) -> None:
 
 
 # NUT leaves the shape of the pixels to the codec, and these say nothing of it.
-SHAPELESS = {("nut", "vp9"), ("nut", "ffv1")}
+SHAPELESS = [("nut", "vp9"), ("nut", "ffv1")]
 SHAPED = [(each, codec) for each in CONTAINERS for codec in CODECS if codec in CONTAINERS[each]]
 FFPROBE = ("ffprobe", "apt-get install ffmpeg")
 
