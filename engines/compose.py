@@ -133,8 +133,10 @@ class Origins:
 
     def painted(self, where: Mask, number: int) -> "Origins":
         """These with fresh paint of a reference in some pixels [h, w]; number 0: with nothing there."""
+        if not where.any():
+            return self
         hops = 0 if number else MOST_HOPS
-        offset = np.where(where[..., None], np.float32(0), self.offset)
+        offset = cv2.copyTo(self.offset, (~where).view(np.uint8))  # and zeros where nothing is copied
         return Origins(
             np.where(where, np.uint8(number), self.number), offset, np.where(where, np.uint8(hops), self.hops)
         )
@@ -143,7 +145,7 @@ class Origins:
         """These, but in some pixels [h, w] others."""
         return Origins(
             np.where(where, others.number, self.number),
-            np.where(where[..., None], others.offset, self.offset),
+            cv2.copyTo(others.offset, where.view(np.uint8), self.offset.copy()),
             np.where(where, others.hops, self.hops),
         )
 
@@ -349,27 +351,21 @@ def _settled(
             bid += find.trust * np.float32(1 + KEPT)
         again = (number == own) & (find.trust >= FOUND_AGAIN)
         taken = (bid > score) | again
-        eased, near = _eased(offset, find.origins.offset, moved)
-        kept = near & again.view(np.uint8)
+        eased = again.view(np.uint8) & _near(offset, find.origins.offset)
         taken = taken.view(np.uint8)
         cv2.copyTo(find.origins.number, taken, number)
-        cv2.copyTo(find.origins.offset, taken, offset)
-        cv2.copyTo(eased, kept, offset)
+        # What has not moved since the last frame stays where it was, to the bit.
+        cv2.copyTo(cv2.addWeighted(find.origins.offset, EASE, offset, 1 - EASE, 0), eased & moved, offset)
+        cv2.copyTo(find.origins.offset, taken & ~eased, offset)
         cv2.copyTo(find.origins.hops, taken, hops)
         np.maximum(score, bid, out=score)
         unknown *= 1 - find.trust
     return Origins(number, offset, hops), 1 - unknown
 
 
-def _eased(followed: Flow, found: Flow, moved: NDArray[np.uint8]) -> tuple[Flow, NDArray[np.uint8]]:
-    """The followed offsets [h, w, 2] on their way to those that were found, and where these are near, [h, w] 0 or 1.
-
-    moved: [h, w], 0 or 1. What has not moved since the last frame stays where it was, to the bit.
-    """
-    apart = cv2.subtract(found, followed)
-    near = cv2.inRange(apart, (-EASED_PX, -EASED_PX), (EASED_PX, EASED_PX)) & 1
-    share = cv2.copyTo(apart, moved)
-    return cv2.scaleAdd(share, EASE, followed), near
+def _near(followed: Flow, found: Flow) -> NDArray[np.uint8]:
+    """Where the followed offsets [h, w, 2] are near those that were found, [h, w], 0 or 1."""
+    return cv2.inRange(cv2.subtract(found, followed), (-EASED_PX, -EASED_PX), (EASED_PX, EASED_PX)) & 1
 
 
 def _hidden(holes: Mask, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -403,18 +399,18 @@ def _placed(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.
     if hidden is not None:
         number_at = np.where(hidden > 0, np.uint8(0), number_at)
 
-    def place(number: int) -> tuple[Strip, NDArray[np.uint8], Picture]:
-        mask = cv2.compare(number_at, float(number), cv2.CMP_EQ)
-        window = _around(mask)
-        own, offset, there = np.ascontiguousarray(mask[window]), origins.offset[window], grid[window]
-        paint = np.empty((*own.shape, 3), np.uint8)
-        for strip in _strips(own.astype(np.float32), own.shape[::-1]):
-            paint[strip] = _resampled(sources[number], cv2.add(offset[strip], there[strip]))
-        return window, own, paint
+    def place(number: int) -> tuple[NDArray[np.uint8], list[tuple[Strip, Picture]]]:
+        own = cv2.compare(number_at, float(number), cv2.CMP_EQ)
+        parts = [
+            (strip, _resampled(sources[number], cv2.add(origins.offset[strip], grid[strip])))
+            for strip in _strips(own, (w, h))
+        ]
+        return own, parts
 
     result = np.zeros((h, w, 3), np.uint8)
-    for window, own, paint in workers.each(place, _numbers(number_at)):
-        result[window] = cv2.copyTo(paint, own, np.ascontiguousarray(result[window]))
+    for own, parts in workers.each(place, _numbers(number_at)):
+        for strip, paint in parts:
+            cv2.copyTo(paint, own[strip], result[strip])
     seams = cv2.morphologyEx(number_at, cv2.MORPH_GRADIENT, NEIGHBOURS)
     if hidden is not None:
         seams[cv2.dilate(hidden, NEIGHBOURS) > 0] = 0  # there is no paint to mix with
@@ -424,12 +420,6 @@ def _placed(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.
 def _numbers(number: Numbers) -> list[int]:
     """The references that pixels [h, w] come from."""
     return [int(each) for each in np.flatnonzero(np.bincount(number.reshape(-1))) if each]
-
-
-def _around(mask: NDArray[np.uint8]) -> Strip:
-    """The window that holds all of a mask [h, w]."""
-    x, y, w, h = cv2.boundingRect(mask)
-    return slice(y, y + h), slice(x, x + w)
 
 
 def _blended(sources: Mapping[int, Source], origins: Origins, hidden: NDArray[np.uint8] | None) -> Picture:
@@ -534,8 +524,8 @@ def _halfway(bgra: Picture, weights: NDArray[np.float32], *, down: bool) -> Pict
     return cv2.filter2D(bgra, -1, weights[None], anchor=(before, 0), borderType=cv2.BORDER_REPLICATE)
 
 
-def _strips(share: Weight, size: tuple[int, int]) -> list[Strip]:
-    """Strips of TILE_PX lines of the canvas (W, H) that hold all pixels with a share [h, w]."""
+def _strips(share: Weight | NDArray[np.uint8], size: tuple[int, int]) -> list[Strip]:
+    """Strips of TILE_PX lines of the canvas (W, H) that hold all pixels with a share [h, w], of 1.0 or of 255."""
     w, h = size
     rows, columns = -(-h // TILE_PX), -(-w // TILE_PX)
     reached = cv2.dilate(share, NEIGHBOURS)  # as far as it is spread when it is enlarged

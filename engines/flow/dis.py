@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from .. import workers
 from ..base import Confidence, Features, Flow, Match, MatchRequest, Picture
 from ..grid import inside, lengths, resample, scaled_flow
-from .still import FlatAreas, Window, flat_areas, hold_still
+from .refine import Slopes, Window, refined, refined_shift
+from .still import FlatAreas, flat_areas, hold_still
 
-# Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion and gains under 0.1 px.
-FLOW_PIXELS = 768 * 512
+# Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion, and a painted film is no
+# steadier, as the last step is found to parts of a pixel. docs/quality.md has the figures.
+FLOW_PIXELS = 512 * 384
 
 # Smaller pictures have the way back on the finer grid, too: it costs little there, and a quarter of them is coarse.
 SMALL_PIXELS = 384 * 256
@@ -76,8 +78,8 @@ class Effort:
 # The way there, which paint follows, on half the picture: that makes a painted film steadier by a quarter than a
 # quarter of it does. The way back only says whether the other can be believed, and tolerates more.
 THERE = Effort(grid=1, stride=3, descent=16, refinement=2, propagation=True)
-BACK = Effort(grid=2, stride=4, descent=12, refinement=2, propagation=True)
 THERE_SMALL = Effort(grid=1, stride=4, descent=8, refinement=2, propagation=False)
+BACK = Effort(grid=2, stride=4, descent=12, refinement=2, propagation=True)
 BACK_SMALL = Effort(grid=1, stride=4, descent=8, refinement=0, propagation=False)
 
 
@@ -88,13 +90,14 @@ class DisFeatures:
     gray: NDArray[np.uint8]  # [h, w]
     bgr: NDArray[np.uint8]  # [h, w, 3]
     contrast: NDArray[np.float32]  # [h, w], levels a pixel
+    slopes: Slopes
     flat: FlatAreas
     size: tuple[int, int]  # of the picture, (W, H)
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return self.gray.nbytes + self.bgr.nbytes + self.contrast.nbytes + self.flat.nbytes
+        return self.gray.nbytes + self.bgr.nbytes + self.contrast.nbytes + self.slopes.nbytes + self.flat.nbytes
 
     @property
     def key(self) -> str:
@@ -118,7 +121,8 @@ class Dis:
         small = picture if (w, h) == (width, height) else _resized(picture, (w, h))
         gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         contrast = _contrast(gray)
-        return DisFeatures(gray, cv2.GaussianBlur(small, (3, 3), 0), contrast, flat_areas(contrast), (width, height))
+        soft = cv2.GaussianBlur(small, (3, 3), 0)
+        return DisFeatures(gray, soft, contrast, Slopes.of(gray), flat_areas(contrast), (width, height))
 
     def match(self, requests: Sequence[MatchRequest]) -> list[list[Match]]:
         """The matches of each request. Features of another engine are a TypeError."""
@@ -132,13 +136,20 @@ class Dis:
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
         h, w = target.gray.shape
-        there, back = (THERE_SMALL, BACK_SMALL) if w * h <= SMALL_PIXELS else (THERE, BACK)
+        there, back = _efforts(w * h)
         turned_round = None if guess is None else _turned_round(guess)
         ways = (there, target, source, guess), (back, source, target, turned_round)
         forward, backward = workers.each(lambda way: self._flow(*way), ways)
+        forward = refined(forward, target.slopes, source.slopes)
         still = _difference(target.bgr, source.bgr)
         areas = target.flat, source.flat
-        flow, decided, photometric = hold_still(forward, still, areas, lambda *where: _moved(target, source, *where))
+        flow, decided, photometric = hold_still(
+            forward,
+            still,
+            areas,
+            lambda *where: _moved(target, source, *where),
+            lambda shift, *where: refined_shift(shift, target.slopes, source.slopes, *where),
+        )
         undecided = (~decided).view(np.uint8)
         disagreement = cv2.copyTo(cv2.add(flow, resample(backward, flow)), undecided)
         squeeze = np.minimum(_divergence(forward), 0)
@@ -152,6 +163,11 @@ class Dis:
         h, w = target.gray.shape
         guess = None if start is None else scaled_flow(start.copy(), (w, h))
         return effort.made().calc(target.gray, source.gray, guess)
+
+
+def _efforts(pixels: int) -> tuple[Effort, Effort]:
+    """Those for the way there and the way back."""
+    return (THERE_SMALL, BACK_SMALL) if pixels <= SMALL_PIXELS else (THERE, BACK)
 
 
 def _ours(features: Features) -> DisFeatures:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..base import Flow, Mask
 from ..grid import lengths, spread
+from .refine import Window
 
 Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
-Window = tuple[slice, slice]
 ResidualOf = Callable[[Flow, Window], Residual]
+Nearer = Callable[[NDArray[np.float64], Window, Mask], NDArray[np.float64]]
 WHOLE: Window = np.s_[:, :]
 
 # Motion below this, pixels, cannot be told from none after resampling, and is set to none where no motion fits.
@@ -51,11 +52,18 @@ class FlatAreas:
     centres: NDArray[np.float64]  # [n, 2], pixels, x then y
     boxes: NDArray[np.int32]  # [n, 4]: x0, y0, x1, y1
     closed: Mask  # [n]: does not touch the frame's border, so that it has an outline all round
+    ring: NDArray[np.intp]  # [k], where pixels lie around areas, outside of all, in the picture laid out in a row
+    ringed: NDArray[np.int32]  # [k], the area that each of them lies around
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return self.labels.nbytes + self.sizes.nbytes + self.centres.nbytes
+        arrays = self.labels, self.sizes, self.centres, self.ring, self.ringed
+        return sum(each.nbytes for each in arrays)
+
+    def around(self, voters: Mask) -> NDArray[np.intp]:
+        """How many of these pixels [h, w] lie around each area, [n]."""
+        return np.bincount(self.ringed[voters.reshape(-1)[self.ring]], minlength=len(self.sizes))
 
     def window(self, area: int, margin: int) -> Window:
         """The box of an area with a margin, pixels, as an index of arrays [h, w]."""
@@ -72,17 +80,24 @@ def flat_areas(contrast: NDArray[np.float32]) -> FlatAreas:
     closed = np.all((boxes[:, :2] > OUTLINE_PX) & (boxes[:, 2:] < (w - OUTLINE_PX, h - OUTLINE_PX)), axis=1)
     sizes = stats[:, cv2.CC_STAT_AREA].copy()
     sizes[0] = 0
-    return FlatAreas(labels, sizes, centres, boxes, closed)
+    reached = cv2.dilate(labels.astype(np.float32), np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).reshape(-1)
+    ring = np.flatnonzero((reached > 0) & (labels.reshape(-1) == 0))
+    return FlatAreas(labels, sizes, centres, boxes, closed, ring, reached[ring].astype(np.int32))
 
 
 def hold_still(
-    flow: Flow, still_residual: Residual, areas: tuple[FlatAreas, FlatAreas], residual_of: ResidualOf
+    flow: Flow,
+    still_residual: Residual,
+    areas: tuple[FlatAreas, FlatAreas],
+    residual_of: ResidualOf,
+    nearer: Nearer,
 ) -> tuple[Flow, Mask, Residual]:
     """The flow with exact zeros where things stand still, and with flat areas moving as a whole.
 
     flow: [h, w, 2], pixels; still_residual: the photometric difference if nothing had moved; areas: the flat areas
-    of target and source; residual_of: the photometric difference under a flow, in a window. Also gives the mask [h, w]
-    of pixels that were decided here, for which forward-backward agreement says nothing, and the residual of the result.
+    of target and source; residual_of: the photometric difference under a flow, in a window; nearer: a shift [2] of what
+    is in a mask in a window, nearer to where it fits. Also gives the mask [h, w] of pixels that were decided here, for
+    which forward-backward agreement says nothing, and the residual of the result.
     """
     target, source = areas
     residual = residual_of(flow, WHOLE)
@@ -108,7 +123,7 @@ def hold_still(
             window = target.window(int(area), 0)
             residual[window][where[window]] = residual_of(result[window], window)[where[window]]
     for area in np.flatnonzero(shifted):
-        _shift(result, decided, target, int(area), shifts[area], residual, residual_of)
+        _shift(result, decided, target, int(area), shifts[area], residual, residual_of, nearer)
     return result, decided, residual
 
 
@@ -139,16 +154,9 @@ def _rests(target: FlatAreas, shifts: NDArray[np.float64], still: Mask, moving: 
     """Which areas [n] stand still: those found in the same place, and those with more still than moving around them."""
     with np.errstate(invalid="ignore"):
         found_still = _is_still(shifts)
-    votes = _votes_around(target, still) + _votes_of_border(target, still, moving)
-    rests: Mask = found_still | (np.isnan(shifts[:, 0]) & (votes > _votes_around(target, moving)))
+    votes = target.around(still) + _votes_of_border(target, still, moving)
+    rests: Mask = found_still | (np.isnan(shifts[:, 0]) & (votes > target.around(moving)))
     return rests & (target.sizes >= SMALLEST_AREA)
-
-
-def _votes_around(target: FlatAreas, voters: Mask) -> NDArray[np.int64]:
-    """How many of these pixels lie around each area [n], outside of all areas."""
-    ring = np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)
-    nearest = cv2.dilate(target.labels.astype(np.float32), ring).astype(np.int32)
-    return np.bincount(nearest[voters & (target.labels == 0)], minlength=len(target.sizes))
 
 
 def _votes_of_border(target: FlatAreas, still: Mask, moving: Mask) -> NDArray[np.int64]:
@@ -171,14 +179,18 @@ def _shift(
     shift: NDArray[np.float64],
     residual: Residual,
     residual_of: ResidualOf,
+    nearer: Nearer,
 ) -> None:
     """Shifts an area, grown to its outline, as a whole, where that explains it as well: in the three maps."""
     window = target.window(area, OUTLINE_PX)
     inside = target.labels[window] == area
     reach = cv2.dilate(inside.view(np.uint8), np.ones((2 * OUTLINE_PX + 1,) * 2, np.uint8)).view(np.bool_)
-    shifted = np.full((*inside.shape, 2), shift, np.float32)
-    explained = residual_of(shifted, window)
+    # Where an area lies is known to half a pixel alone; what is behind its outline may lead a step astray.
+    tries = [np.full((*inside.shape, 2), each, np.float32) for each in (shift, nearer(shift, window, reach))]
+    explanations = [residual_of(each, window) for each in tries]
+    best = int(np.argmin([np.minimum(each[reach], SAME_LEVELS).sum() for each in explanations]))
+    shifted, explained = tries[best], explanations[best]
     better = explained <= residual[window] + np.where(inside, np.float32(BETTER_LEVELS), 0)
-    flow[window][reach & better] = shift
+    flow[window][reach & better] = shifted[reach & better]
     residual[window][reach & better] = explained[reach & better]
     decided[window][reach] = better[reach]

@@ -123,9 +123,9 @@ PANNED_SKY = sheet(SKY, (SIZE[0] + 400, SIZE[1] + 400), (4, 0), (-200, -200))
 
 
 def insides(true: Truth) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What moves, and what does not and is seen, both without their rims."""
+    """What moves, and what does not and is seen, both without their rims, as wide as a difference is read over."""
     moves = np.linalg.norm(true.flow, axis=2) > 0.1
-    rim = np.ones((9, 9), np.uint8)
+    rim = np.ones((11, 11), np.uint8)
     return (
         cv2.erode(moves.astype(np.uint8), rim).astype(bool),
         cv2.erode((~moves).astype(np.uint8), rim).astype(bool) & true.visible,
@@ -146,6 +146,15 @@ def test_still_areas_stay_exactly_still_and_moving_ones_move(layers: list[Layer]
     assert match.confidence[still].mean() > 0.7
     assert np.median(errors(match, true)[moving]) < 0.2
     assert np.percentile(errors(match, true)[moving], 90) < 0.7
+
+
+@pytest.mark.parametrize("velocity", [(4.5, 0.5), (3.3, -1.7), (-2.6, 2.2)])
+def test_a_flat_thing_moves_by_parts_of_a_pixel(velocity: tuple[float, float]) -> None:
+    """What is known of where it lies is its outline: paint that slid over it would be seen to."""
+    true = truth([STILL_SKY, sheet(RED, (220, 180), velocity, (250, 150))], target_at=1, source_at=0, size=SIZE)
+    match = matched(true)
+    moving, _ = insides(true)
+    assert np.median(errors(match, true)[moving]) < 0.1
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
