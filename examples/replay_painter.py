@@ -14,12 +14,13 @@ is not set: ffmpeg and Warpaint number so.
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from warpaint.engines.base import Frame, Habits, PaintDone, PaintJob, Picture
+from warpaint.engines.base import Frame, PaintDone, PaintJob, Picture
 from warpaint.proto.errors import Code
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -30,9 +31,8 @@ CANVAS_STEP = 8
 class ReplayPainter:
     """A Painter. It raises ValueError or OSError when it is made: the daemon then does not start, and says why."""
 
+    # No habits: it costs next to nothing, but its pictures flicker, so holes are not painted in each frame (`at_once`).
     looks = ("replay",)
-    # A picture is there at once, so the holes of each frame may be painted.
-    habits = Habits(at_once=True)
 
     def __init__(self) -> None:
         if not os.environ.get("REPLAY_FOLDER"):
@@ -65,7 +65,7 @@ class ReplayPainter:
         except (OSError, ValueError) as error:
             return PaintDone(job.id, job.epoch, None, error=Code.PAINTER_FAILED, why=str(error))
         (x, y), (height, width) = job.origin, job.frame.bgr.shape[:2]
-        return PaintDone(job.id, job.epoch, picture[y : y + height, x : x + width])
+        return PaintDone(job.id, job.epoch, picture[y : y + height, x : x + width].copy())
 
     def _picture(self, frame: Frame, size: tuple[int, int]) -> Picture:
         """The frame's picture on a canvas of this size (W, H). Raises OSError or ValueError, with a sentence."""
@@ -73,11 +73,17 @@ class ReplayPainter:
         file = self._by_ms.get(ms) or self._by_number.get(frame.index + self._first)
         if file is None:
             raise ValueError(f"{self._folder} has no picture of frame {frame.index}, at {ms} ms")
-        picture = cv2.imread(str(file))
-        if picture is None:
-            raise OSError(f"{file} cannot be read as a picture")
+        picture = _read(file)
         height, width = picture.shape[:2]
         right, below = size[0] - width, size[1] - height
         if not 0 <= right < CANVAS_STEP or not 0 <= below < CANVAS_STEP:
             raise ValueError(f"{file} is {width}x{height}, and the frames are painted at {size[0]}x{size[1]}")
         return np.asarray(cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+
+
+@lru_cache(maxsize=1)  # a frame may have several crops
+def _read(file: Path) -> Picture:
+    picture = cv2.imread(str(file))
+    if picture is None:
+        raise OSError(f"{file} cannot be read as a picture")
+    return np.asarray(picture, np.uint8)
