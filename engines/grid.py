@@ -45,6 +45,11 @@ def resample(
     return cv2.remap(source, cv2.add(flow, grid), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
+def halved(picture: Array) -> Array:
+    """The picture on half the pixels each way: to just a half is ten times as quick as to any size."""
+    return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+
 def inside(flow: Flow, slack: float = 0.5) -> NDArray[np.bool_]:
     """Where the flow points inside the source: [H, W] bool. slack: past the middles of edge pixels."""
     h, w = flow.shape[:2]

@@ -242,8 +242,9 @@ def _begun(now: _Rolling, progress: Progress) -> _Rolling:
 
 def _carried(in_flight: Mapping[Kind, InFlight], matches: Matches) -> dict[Kind, InFlight]:
     """What is being painted, each with the flow that leads there from this frame."""
+    near = rolling.coarse(matches.last.flow)
     return {
-        kind: replace(each, under=replace(each.under, flow=rolling.led_on(matches.last.flow, each.under.flow)))
+        kind: replace(each, under=replace(each.under, flow=rolling.led_on(near, each.under.flow)))
         for kind, each in in_flight.items()
     }
 

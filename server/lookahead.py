@@ -65,7 +65,7 @@ def looked_back(
         after = done[-1]
         [to_after] = yield MatchAsk(MatchRequest(each.features, [after.features], [None]), scale.flow)
         later = [(after, to_after)]
-        to_last = led_on(to_after.flow, to_last)
+        to_last = led_on(coarse(to_after.flow), to_last)
         if len(done) % SOUGHT_EVERY == 0:
             [direct] = yield MatchAsk(MatchRequest(each.features, [last.features], [to_last]), scale.flow)
             to_last = coarse(direct.flow)

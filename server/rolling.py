@@ -18,7 +18,7 @@ from ..engines.compose import Composition, Source, compose, doubled, lay_over, o
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.fill import fill
-from ..engines.grid import resample, scaled_flow
+from ..engines.grid import halved, resample, scaled_flow
 from ..proto.brief import Brief
 from .asks import Ask, Encode, MatchAsk
 from .state import Last, Leaving, Progress, Reference, References
@@ -71,8 +71,7 @@ class Scale:
     def sight(self, picture: Picture) -> Picture:
         """A picture on the canvas as the flow engine sees it."""
         while picture.shape[1] >= 2 * self.flow[0] and picture.shape[0] >= 2 * self.flow[1]:
-            half = picture.shape[1] // 2, picture.shape[0] // 2  # to just a half is ten times as quick as to any size
-            picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
+            picture = halved(picture)
         if picture.shape[1::-1] == self.flow:
             return picture
         return cv2.resize(picture, self.flow, interpolation=cv2.INTER_AREA)
@@ -200,7 +199,8 @@ def matched(
     others = _others(wanted, last)
     found: Sequence[Match] = ()
     if others:
-        guesses = [led_on(to_last.flow, each.flow) for each in others]
+        near = coarse(to_last.flow)
+        guesses = [led_on(near, each.flow) for each in others]
         found = yield MatchAsk(MatchRequest(features, [_features(each) for each in others], guesses), scale.flow)
     return _matches(wanted, others, to_last, found)
 
@@ -248,17 +248,16 @@ def _features(seen: Last | Reference) -> Features:
 
 
 def led_on(to_last: Flow, from_last: Flow | None) -> Flow:
-    """The guess that leads to the last frame and on from there, on a coarse grid."""
-    near = coarse(to_last)
-    return near if from_last is None else near + resample(from_last, near)
+    """The guess that leads to the last frame and on from there: both on the coarse grid, as the result."""
+    return to_last if from_last is None else to_last + resample(from_last, to_last)
 
 
 def carried(references: References, matches: Matches) -> References:
     """The references, each with the flow that leads there from this frame: found, or led on."""
-    kept = {}
+    kept, near = {}, coarse(matches.last.flow)
     for number, each in references.kept.items():
         found = matches.found.get(number)
-        flow = led_on(matches.last.flow, each.flow) if found is None else coarse(found.flow)
+        flow = led_on(near, each.flow) if found is None else coarse(found.flow)
         kept[number] = replace(each, flow=flow, found=each.found or found is not None)
     return replace(references, kept=kept)
 

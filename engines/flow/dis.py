@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import workers
 from ..base import Confidence, Features, Flow, Match, MatchRequest, Picture
-from ..grid import inside, lengths, resample, scaled_flow
+from ..grid import halved, inside, lengths, resample, scaled_flow
 from .refine import Slopes, Window, refined, refined_shift
 from .still import FlatAreas, flat_areas, hold_still
 
@@ -185,7 +185,9 @@ def _flow_size(width: int, height: int, most: int) -> tuple[int, int]:
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    shrinks = size[0] < picture.shape[1]
+    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
+        picture = halved(picture)
+    shrinks = size[0] < picture.shape[1]  # by means over areas: an outline is to be where it is to parts of a pixel
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
