@@ -48,7 +48,7 @@ GUESS_SCALE = 4
 WORTH_SEEKING = 0.01
 # And doubled, which takes as long as resampling all of it twice, if this share of it was painted.
 WORTH_DOUBLING = 0.05
-# How many references a session keeps beside the newest keyframe. On a grid that is the canvas one takes some twenty
+# How many references a session keeps beside the newest keyframe. On a grid that is the canvas one takes some thirty
 # bytes a pixel, with the features of `dis`, and sixteen more where it is doubled.
 MOST_REFERENCES = 6
 

@@ -78,8 +78,8 @@ class Effort:
 # The way there, which paint follows, on half the picture: that makes a painted film steadier by a quarter than a
 # quarter of it does. The way back only says whether the other can be believed, and tolerates more.
 THERE = Effort(grid=1, stride=3, descent=16, refinement=2, propagation=True)
-THERE_SMALL = Effort(grid=1, stride=4, descent=8, refinement=2, propagation=False)
 BACK = Effort(grid=2, stride=4, descent=12, refinement=2, propagation=True)
+THERE_SMALL = Effort(grid=1, stride=4, descent=8, refinement=2, propagation=False)
 BACK_SMALL = Effort(grid=1, stride=4, descent=8, refinement=0, propagation=False)
 
 
@@ -136,7 +136,7 @@ class Dis:
 
     def _match(self, target: DisFeatures, source: DisFeatures, guess: Flow | None) -> Match:
         h, w = target.gray.shape
-        there, back = _efforts(w * h)
+        there, back = (THERE_SMALL, BACK_SMALL) if w * h <= SMALL_PIXELS else (THERE, BACK)
         turned_round = None if guess is None else _turned_round(guess)
         ways = (there, target, source, guess), (back, source, target, turned_round)
         forward, backward = workers.each(lambda way: self._flow(*way), ways)
@@ -163,11 +163,6 @@ class Dis:
         h, w = target.gray.shape
         guess = None if start is None else scaled_flow(start.copy(), (w, h))
         return effort.made().calc(target.gray, source.gray, guess)
-
-
-def _efforts(pixels: int) -> tuple[Effort, Effort]:
-    """Those for the way there and the way back."""
-    return (THERE_SMALL, BACK_SMALL) if pixels <= SMALL_PIXELS else (THERE, BACK)
 
 
 def _ours(features: Features) -> DisFeatures:

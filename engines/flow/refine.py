@@ -38,8 +38,8 @@ Window = tuple[slice, slice]
 class Slopes:
     """What a picture says about where it lies.
 
-    soft: [h, w] float32, levels. across, down: [h, w], levels a pixel. inverse: of the structure tensor, [3, h / 4,
-    w / 4]: xx, xy, yy.
+    soft: [h, w] float32, levels. across, down: [h, w], levels a pixel. inverse: of the structure tensor, its xx, xy and
+    yy, [h / 4, w / 4] each.
     """
 
     soft: Plane
@@ -85,11 +85,13 @@ def refined_shift(
     """
     flow = np.full((*where.shape, 2), shift, np.float32)
     apart = np.clip(resample(source.soft, flow, window) - target.soft[window], -MOST_LEVELS, MOST_LEVELS)[where]
-    slopes = np.stack((target.across[window][where], target.down[window][where])).astype(np.float64)
-    tensor = slopes @ slopes.T
-    if np.linalg.eigvalsh(tensor)[0] < LEAST_SUM:
+    across, down = (each[window][where].astype(np.float64) for each in (target.across, target.down))
+    # By sums and by hand: the last bit of a product of matrices depends on how many threads work on it.
+    xx, xy, yy = (across * across).sum(), (across * down).sum(), (down * down).sum()
+    if (xx + yy - np.hypot(xx - yy, 2 * xy)) / 2 < LEAST_SUM:  # the smaller eigenvalue
         return shift
-    step = np.linalg.solve(tensor, slopes @ apart)
+    x, y = (across * apart).sum(), (down * apart).sum()
+    step = np.array((yy * x - xy * y, xx * y - xy * x)) / (xx * yy - xy * xy)
     return shift - np.clip(step, -LONGEST_PX, LONGEST_PX)
 
 
