@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .base import Flow, Mask
 
+Window = tuple[slice, slice]  # an index of arrays [H, W, ...]
 Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.float32])
 
 
@@ -33,7 +34,7 @@ def enlarging_grid(size: tuple[int, int], larger: tuple[int, int]) -> NDArray[np
 
 
 def resample(
-    source: Array, flow: Flow, window: tuple[slice, slice] | None = None, *, interpolation: int = cv2.INTER_LINEAR
+    source: Array, flow: Flow, window: Window | None = None, *, interpolation: int = cv2.INTER_LINEAR
 ) -> Array:
     """What the flow sees in the source: source(x + dx, y + dy) at (x, y). Past the edge the edge goes on.
 
@@ -48,6 +49,19 @@ def resample(
 def halved(picture: Array) -> Array:
     """The picture on half the pixels each way: to just a half is ten times as quick as to any size."""
     return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+
+def halved_towards(picture: Array, size: tuple[int, int]) -> Array:
+    """The picture halved as long as it is at least twice as large as that (W, H), each way."""
+    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
+        picture = halved(picture)
+    return picture
+
+
+def slopes(values: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How much the values [H, W] rise a pixel, to the right and down: [H, W] float32 each."""
+    across, down = (cv2.Sobel(values, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return across, down
 
 
 def inside(flow: Flow, slack: float = 0.5) -> NDArray[np.bool_]:

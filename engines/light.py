@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Flow, Picture
-from .grid import halved, pixel_grid
+from .grid import halved_towards, pixel_grid
 
 # Light is read on a grid so many times coarser than the canvas.
 LIGHT_SCALE = 8
@@ -65,9 +65,7 @@ def lit(paint: Picture, gain: Gain) -> Picture:
 
 
 def _small(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
-    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
-        picture = halved(picture)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return cv2.resize(halved_towards(picture, size), size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _middles(pixels: int, cells: int) -> NDArray[np.intp]:

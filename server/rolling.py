@@ -18,7 +18,7 @@ from ..engines.compose import Composition, Source, compose, doubled, lay_over, o
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.fill import fill
-from ..engines.grid import halved, resample, scaled_flow
+from ..engines.grid import halved_towards, resample, scaled_flow
 from ..proto.brief import Brief
 from .asks import Ask, Encode, MatchAsk
 from .state import Last, Leaving, Progress, Reference, References
@@ -70,8 +70,7 @@ class Scale:
 
     def sight(self, picture: Picture) -> Picture:
         """A picture on the canvas as the flow engine sees it."""
-        while picture.shape[1] >= 2 * self.flow[0] and picture.shape[0] >= 2 * self.flow[1]:
-            picture = halved(picture)
+        picture = halved_towards(picture, self.flow)
         if picture.shape[1::-1] == self.flow:
             return picture
         return cv2.resize(picture, self.flow, interpolation=cv2.INTER_AREA)

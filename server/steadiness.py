@@ -2,9 +2,8 @@
 
 import math
 
-import cv2
-
 from ..engines.base import Picture
+from ..engines.grid import halved
 from ..engines.measures import flows_of, warped_error
 from .tallies import Tallies
 
@@ -51,8 +50,7 @@ class Meter:
 
 
 def _small(picture: Picture) -> Picture:
-    """The picture halved, as often as it takes: to any other size takes ten times as long."""
+    """The picture halved, as often as it takes."""
     while picture.shape[0] * picture.shape[1] > PIXELS and min(picture.shape[:2]) > 1:
-        height, width = picture.shape[:2]
-        picture = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        picture = halved(picture)
     return picture

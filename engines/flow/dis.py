@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .. import workers
 from ..base import Confidence, Features, Flow, Match, MatchRequest, Picture
-from ..grid import halved, inside, lengths, resample, scaled_flow
-from .refine import Slopes, Window, refined, refined_shift
+from ..grid import Window, halved_towards, inside, lengths, resample, scaled_flow, slopes
+from .refine import Slopes, refined, refined_shift
 from .still import FlatAreas, flat_areas, hold_still
 
 # Flow is found at no more pixels than this and scaled up: beyond, it costs in proportion, and a painted film is no
@@ -180,8 +180,7 @@ def _flow_size(width: int, height: int, most: int) -> tuple[int, int]:
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    while picture.shape[1] >= 2 * size[0] and picture.shape[0] >= 2 * size[1]:
-        picture = halved(picture)
+    picture = halved_towards(picture, size)
     shrinks = size[0] < picture.shape[1]  # by means over areas: an outline is to be where it is to parts of a pixel
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
@@ -197,9 +196,7 @@ def _turned_round(flow: Flow) -> Flow:
 def _contrast(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The mean gradient over a small window, levels a pixel; softened first, so that noise is not taken for texture."""
     soft = cv2.GaussianBlur(gray, (5, 5), 0)
-    along_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    along_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    return cv2.blur(lengths(cv2.merge((along_x, along_y))), (PHOTOMETRIC_WINDOW,) * 2)
+    return cv2.blur(lengths(cv2.merge(slopes(soft))), (PHOTOMETRIC_WINDOW,) * 2)
 
 
 def _difference(a: Picture, b: Picture) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Flow, Mask
-from ..grid import resample
+from ..grid import Window, resample, slopes
 
 # Slopes are read off a picture that is softened by a Gaussian of this sigma, pixels: noise is steeper than things are.
 SOFT_SIGMA_PX = 1.0
@@ -31,7 +31,6 @@ LONGEST_PX = 1.0
 LEAST_SUM = LEAST_SLOPE * 32
 
 Plane = NDArray[np.float32]  # [h, w]
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,7 @@ class Slopes:
     def of(cls, gray: NDArray[np.uint8]) -> "Slopes":
         """Those of a picture [h, w]."""
         soft = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), SOFT_SIGMA_PX)
-        across = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-        down = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+        across, down = slopes(soft)
         xx, yy = (_around(cv2.multiply(each, each)) + np.float32(LEAST_SLOPE) for each in (across, down))
         xy = _around(cv2.multiply(across, down))
         determinant = xx * yy - xy * xy

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Flow, Mask
-from ..grid import lengths, spread
-from .refine import Window
+from ..grid import Window, lengths, spread
 
 Residual = NDArray[np.float32]  # [h, w], mean absolute difference, levels of grey
 ResidualOf = Callable[[Flow, Window], Residual]
