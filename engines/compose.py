@@ -253,13 +253,15 @@ def brought_back(
         origins = origins.over(each.origins, better)
         trusted = np.where(better, each.trust, trusted)
     inside_holes = on_grid(composition.holes, shape)
-    there = _solid(inside_holes & (trusted >= ENOUGH_TRUST))
+    there = solid(inside_holes & (trusted >= ENOUGH_TRUST))
     if not there.any():
         return composition
     explained = composition.holes & on_grid(there, size)
     # Not rendered elsewhere, and not mixed with what is not rendered.
     shown = _rendered(sources, origins, (~there).view(np.uint8))
-    paint = lay_over(composition.paint, _lit(shown, sources, origins, raw), seam(explained, feather))
+    # Soft towards what is painted, not towards what is still a hole: what lies beneath that is not to be seen.
+    weight = cv2.copyTo(seam(composition.holes, feather), explained.view(np.uint8))
+    paint = lay_over(composition.paint, _lit(shown, sources, origins, raw), weight)
     return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
 
 
@@ -268,9 +270,19 @@ def _slack(shape: tuple[int, ...], size: tuple[int, ...]) -> float:
     return HALF_A_PIXEL if shape == size else NEXT_TO_NO_PIXEL
 
 
-def _solid(mask: Mask) -> Mask:
+def solid(mask: Mask) -> Mask:
     """A mask [h, w] without its specks and threads, which would be seen as such."""
     return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, _disc(SPECK_PX)).view(np.bool_)
+
+
+def led(values: Numbers, match: Match, threshold: float) -> Numbers:
+    """Another frame's values [h, w], where they are seen in this one; 0 where they are less than half trusted.
+
+    match: where this frame is seen in the other. threshold: as for `compose`.
+    """
+    h, w = values.shape
+    there = cv2.remap(values, cv2.add(match.flow, pixel_grid(w, h)), None, cv2.INTER_NEAREST)
+    return cv2.copyTo(there, cv2.compare(match.confidence, threshold, cv2.CMP_GE))
 
 
 def on_grid(mask: Mask, shape: tuple[int, ...]) -> Mask:

@@ -21,6 +21,7 @@ from warpaint.engines.compose import (
     doubled,
     hops_after,
     lay_over,
+    led,
     on_grid,
     seam,
     trust,
@@ -501,6 +502,29 @@ def test_specks_are_not_brought_back() -> None:
     assert not (brought & ~patch).any()
     made = before(HOLES)
     assert back(made, [(unknown_at(~(speck | thread)), match())]) is made
+
+
+def test_what_is_brought_back_is_not_mixed_with_what_lies_in_a_hole() -> None:
+    """Where a hole is shown in part, what lies beneath it is not seen at the rim of that part, but at the hole's."""
+    holes, seen = square(16, 32, 32), square(16, 32, 32)
+    seen[:, 46:] = False
+    shown = back(before(holes), [(unknown_at(~seen), match())], feather=4)
+    brought = holes & ~shown.holes
+    assert brought[18:46, 34:46].all()
+    assert not brought[:, 46:].any()
+    assert (shown.paint[21:43, 37:46] == 200).all()
+    assert (np.abs(shown.paint[21:43, 33].astype(int) - 200) > 20).any()
+
+
+def test_values_are_led_to_where_they_are_seen() -> None:
+    """And are none where that is not trusted, or outside."""
+    values = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint32).astype(np.uint8).reshape(SHAPE)
+    found = match(dx=3.0, confidence=THRESHOLD)
+    found.confidence[:8] = THRESHOLD - 0.01
+    seen = led(values, found, THRESHOLD)
+    np.testing.assert_array_equal(seen[8:, :-3], values[8:, 3:])
+    assert not seen[:8].any()
+    assert not seen[:, -3:].any()
 
 
 def test_of_two_later_frames_the_better_is_taken() -> None:
