@@ -7,17 +7,28 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engines.base import Features, Flow, Frame, Match, MatchRequest
-from ..engines.compose import Composition, Source, brought_back
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines.base import Features, Flow, Frame, Mask, Match, MatchRequest
+from ..engines.compose import Composition, Source, brought_back, led, on_grid, solid
 from ..proto.brief import Brief
 from .asks import Ask, MatchAsk, Output
-from .rolling import Scale, coarse, led_on, sources_of
+from .rolling import Scale, coarse, led_on, share, sources_of
 from .state import References
 
 # No more frames wait at a time: a client is given credit for them, which has an end.
 MOST_WAITING = 512
 # Nor so many bytes: a frame of 768x512 pixels holds some 12 MB while it waits.
 MOST_WAITING_BYTES = 2**30
+
+# What is still a hole when frames go out came and went between two paintings. It is painted in the frame that shows
+# most of it, and seen in the others; but not what is seen for less than so many seconds on end, as it would flash, nor
+# less than this share of the canvas, nor in more frames than so many at a time.
+LASTING_S = 0.2
+WORTH_PAINTING = 0.01
+MOST_PAINTINGS = 4
 
 # So many frames before the last one, and again after as many, a frame is sought in the last one itself, as what is led
 # on from frame to frame strays and is worn. To seek it in all takes half as long again, and is no steadier.
@@ -26,18 +37,23 @@ SOUGHT_EVERY = 8
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A frame that is painted but for its holes [H, W], which a later one may show. output: what else it is."""
+    """A frame that is painted but for its holes [H, W], which a later one may show. output: what else it is.
+
+    before, after: where it is seen in the frame before and in the one after it, as far as that is known and of use.
+    """
 
     frame: Frame
     features: Features
     composition: Composition
     output: Output
+    before: Match | None = None
+    after: Match | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        made, match = self.composition, self.output.match
-        maps = 0 if match is None else match.flow.nbytes + match.confidence.nbytes
+        made, matches = self.composition, (self.output.match, self.before, self.after)
+        maps = sum(each.flow.nbytes + each.confidence.nbytes for each in matches if each is not None)
         held = (self.frame.bgr, self.features, made.paint, made.holes, made.origins, self.output.holes)
         return maps + sum(each.nbytes for each in held)
 
@@ -70,8 +86,59 @@ def looked_back(
             [direct] = yield MatchAsk(MatchRequest(each.features, [last.features], [to_last]), scale.flow)
             to_last = coarse(direct.flow)
             later.insert(0, (last, direct))
-        done.append(_with(each, later, sources, brief))
+        done.append(replace(_with(each, later, sources, brief), after=to_after))
     return done[::-1]
+
+
+def lasting(waiting: Sequence[Waiting], brief: Brief) -> tuple[int, Mask] | None:
+    """The place of the frame that shows most of what is a hole in the others, and where [H, W].
+
+    None: there is no hole that is worth a painting. Frames know where they are seen in their neighbours.
+    """
+    span_s = float(waiting[-1].frame.pts - waiting[0].frame.pts)
+    if len(waiting) < 2 or span_s <= 0:
+        return None
+    least = LASTING_S * (len(waiting) - 1) / span_s
+    before = _runs(waiting, [each.before for each in waiting], brief)
+    after = _runs(waiting[::-1], [each.after for each in waiting[::-1]], brief)[::-1]
+    most, found = 0, None
+    for place, (earlier, later) in enumerate(zip(before, after, strict=True)):
+        frames = cv2.add(earlier, later, dtype=cv2.CV_16U) - 1  # this one is in both
+        there = solid((earlier > 0) & (frames >= least))
+        shown = int(frames[there].sum())
+        if shown > most and share(there) >= WORTH_PAINTING:
+            most, found = shown, (place, on_grid(there, waiting[place].composition.holes.shape))
+    return found
+
+
+def _runs(waiting: Sequence[Waiting], matches: Sequence[Match | None], brief: Brief) -> list[NDArray[np.uint8]]:
+    """In how many frames in a row, up to each of these, what is a hole there is one, [h, w]; matches: with the last."""
+    runs: list[NDArray[np.uint8]] = []
+    for each, match in zip(waiting, matches, strict=True):
+        composition = each.composition
+        run = on_grid(composition.holes, composition.hops.shape).astype(np.uint8)
+        if runs and match is not None:
+            run = cv2.copyTo(cv2.add(run, led(runs[-1], match, brief.confidence)), run)
+        runs.append(run)
+    return runs
+
+
+def spread(waiting: Sequence[Waiting], place: int, number: int, references: References, brief: Brief) -> list[Waiting]:
+    """The frames, in their order, with what was painted in one of them: from there on both ways, while it is seen.
+
+    number: of the reference that was painted. What it does not show stays a hole.
+    """
+    source = {number: sources_of(references, exact=True)[number]}
+    done = list(waiting)
+    for way in (range(place - 1, -1, -1), range(place + 1, len(done))):
+        near = done[place]
+        for i in way:
+            match = done[i].after if i < place else done[i].before
+            shown = done[i] if match is None else _with(done[i], [(near, match)], source, brief)
+            if shown.composition is done[i].composition:  # it shows nothing there, and so nothing farther on
+                break
+            done[i] = near = shown
+    return done
 
 
 def _with(each: Waiting, later: Sequence[tuple[Waiting, Match]], sources: dict[int, Source], brief: Brief) -> Waiting:

@@ -172,7 +172,8 @@ class Session:
         outputs: list[Output] = []
         if ended:
             outputs, progress = yield from self._settled(ended, self._references, progress)
-        waiting = (*(() if ended else self._waiting), Waiting(frame, features, composition, output))
+        before = None if matches is None or self._habits.at_once else matches.last
+        waiting = (*(() if ended else self._waiting), Waiting(frame, features, composition, output, before))
         references = rolling.remembered(references, last, faded=faded)
         if not waits or due or lookahead.over(waiting, brief):
             settled, progress = yield from self._settled(waiting, references, progress)
@@ -231,29 +232,62 @@ class Session:
         """
         with suppress(RefusedError):
             waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief)
+            if not self._habits.at_once:
+                waiting, progress = yield from self._painted_between(waiting, references, progress)
         outputs = []
         for each in waiting:
-            with suppress(RefusedError):
-                each, progress = yield from self._repainted_at_once(each, references, progress)
+            if self._habits.at_once:
+                with suppress(RefusedError):
+                    each, progress = yield from self._repainted_at_once(each, references, progress)
             outputs.append(_completed(each))
         return outputs, progress
+
+    def _painted_between(
+        self, waiting: Sequence[Waiting], references: References, progress: Progress
+    ) -> Generator[Ask, Any, tuple[Sequence[Waiting], Progress]]:
+        """The frames with what came and went while they waited: painted in one that shows it, seen in all."""
+        for _ in range(lookahead.MOST_PAINTINGS):
+            found = lookahead.lasting(waiting, self.brief)
+            if found is None:
+                break
+            place, there = found
+            each = waiting[place]
+            left, there = each.composition.holes, there & ~tiny(there, self._habits.least_hole)
+            # Filled, so that what is painted joins what is not painted in the end.
+            composition = replace(rolling.filled(each.composition, each.frame.bgr, left), holes=there)
+            boxes, repaints, progress = yield from self._repaints(each, composition, references, progress)
+            if not boxes:
+                break
+            number = references.free_number
+            references, composition = _with_repaint(
+                references, composition, boxes, repaints, each.frame, each.features, self.brief
+            )
+            painted = _painted_too(each, replace(composition, holes=left & ~there), boxes)
+            waiting = [*waiting[:place], painted, *waiting[place + 1 :]]
+            waiting = lookahead.spread(waiting, place, number, references, self.brief)
+        return waiting, progress
 
     def _repainted_at_once(
         self, waiting: Waiting, references: References, progress: Progress
     ) -> Generator[Ask, Any, tuple[Waiting, Progress]]:
-        """A frame with its holes painted, if its painter wants that in each. No other frame shows that."""
-        composition, output, frame = waiting.composition, waiting.output, waiting.frame
-        boxes = crops(composition.holes, self._habits) if self._habits.at_once else []
-        if not boxes:
-            return waiting, progress
-        keyframe, epoch = references.keyframe, output.epoch
-        jobs = rolling.hole_jobs(frame, epoch, self.brief, boxes, composition, keyframe, progress)
-        repaints = [picture for picture, _ in (yield from _painted(jobs))]
+        """A frame with its holes painted. No other frame shows that."""
+        composition = waiting.composition
+        boxes, repaints, progress = yield from self._repaints(waiting, composition, references, progress)
         paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, self.brief.feather)
-        pixels = output.painted_pixels + sum(box.area for box in boxes)
-        composition = replace(composition, paint=paint, holes=np.zeros_like(composition.holes))
-        done = replace(waiting, composition=composition, output=replace(output, painted_pixels=pixels))
-        return done, replace(progress, next_job=progress.next_job + len(jobs))
+        whole = replace(composition, paint=paint, holes=np.zeros_like(composition.holes))
+        return _painted_too(waiting, whole, boxes), progress
+
+    def _repaints(
+        self, waiting: Waiting, composition: Composition, references: References, progress: Progress
+    ) -> Generator[Ask, Any, tuple[Sequence[Box], Sequence[Picture], Progress]]:
+        """What is painted of the holes in the composition of a frame that has waited: in boxes, the pictures."""
+        boxes = crops(composition.holes, self._habits)
+        if not boxes:
+            return boxes, [], progress
+        keyframe, epoch = references.keyframe, waiting.output.epoch
+        jobs = rolling.hole_jobs(waiting.frame, epoch, self.brief, boxes, composition, keyframe, progress)
+        repaints = [picture for picture, _ in (yield from _painted(jobs))]
+        return boxes, repaints, replace(progress, next_job=progress.next_job + len(jobs))
 
     def _alone(self, frame: Frame) -> Step:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
@@ -275,6 +309,12 @@ def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture
             raise RefusedError(each.error or Code.PAINTER_FAILED, each.why or "the painter gave no picture")
         pictures.append((each.image, each.memory))
     return pictures
+
+
+def _painted_too(waiting: Waiting, composition: Composition, boxes: Sequence[Box]) -> Waiting:
+    """A frame that has waited, with what was painted of it in boxes."""
+    pixels = waiting.output.painted_pixels + sum(box.area for box in boxes)
+    return replace(waiting, composition=composition, output=replace(waiting.output, painted_pixels=pixels))
 
 
 def _completed(waiting: Waiting) -> Output:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.scenes import film, two_layers
+from support.scenes import film, noise_texture, two_layers
 from support.studio import Grain, answered, as_frames, drive, paint
 from warpaint.engines.base import Features, FlowEngine, Frame, Habits, Mask, Match, MatchRequest, Painter, Picture
 from warpaint.engines.flow.dis import Dis
@@ -130,8 +130,8 @@ def test_frames_do_wait_and_what_ends_it(leaving: list[Frame]) -> None:
     frames[7] = replace(frames[7], keyframe=True)
     showing = Showing(Session(BRIEF, SIZE))
     counts = [len(outputs) for outputs in showing.show(frames)]
-    #                 keyframe, four wait for paint; one waits for the mark; four wait for the cut
-    assert counts == [1, 0, 0, 0, 0, 5, 0, 2, 0, 0, 0, 0, 5, 1]
+    #                 keyframe, four wait for paint; one waits for the mark; four wait for the cut; the last one waits
+    assert counts == [1, 0, 0, 0, 0, 5, 0, 2, 0, 0, 0, 0, 5, 0]
     assert showing.session.epoch == 1
 
 
@@ -263,6 +263,76 @@ def test_the_identity_shows_each_frame_itself_in_its_holes(leaving: list[Frame])
         left = _inside(output.holes, BRIEF.feather)
         np.testing.assert_array_equal(output.picture[left], output.raw[left])
         assert output.provenance is not Provenance.FILLED
+
+
+# What comes and goes while frames wait
+
+SEEN_S = lookahead.LASTING_S
+NEVER_PAINTED = BRIEF.changed({"repaint_gap_s": 1000.0})
+
+
+def visited(frames: int, first: int, last: int) -> list[Frame]:
+    """A wall that stands still, and something before it from one frame to another, that moves by 2 pixels a frame."""
+    wall, thing = noise_texture(SIZE, 3), noise_texture((48, 48), 9, base=(60, 60, 200))
+    pictures = [wall.copy() for _ in range(frames)]
+    for i in range(first, last + 1):
+        pictures[i][30:78, 40 + 2 * i : 88 + 2 * i] = thing
+    return as_frames(pictures)
+
+
+def there(index: int) -> tuple[slice, slice]:
+    """Where it is in a frame, without a rim: holes, and so paint, grow over its outline and are softened there."""
+    return slice(38, 70), slice(48 + 2 * index, 80 + 2 * index)
+
+
+def test_what_comes_and_goes_is_painted_once_and_seen_in_all() -> None:
+    painter = Grain(holes_colour=RED)
+    outputs = Showing(Session(NEVER_PAINTED, SIZE), painter=painter).whole(visited(14, 3, 9))
+    assert indices(outputs) == list(range(14))
+    assert painter.calls == 2
+    painted = [output.index for output in outputs if output.painted_pixels]
+    assert painted[0] == 0
+    assert 3 <= painted[1] <= 9
+    for index in range(3, 10):
+        red = np.abs(outputs[index].picture[there(index)].astype(int) - RED).max(axis=2) < 8
+        assert red.mean() > 0.95, index
+    assert len({job.id for job in painter.jobs}) == len(painter.jobs)
+
+
+def test_what_is_seen_too_shortly_to_be_painted_is_filled() -> None:
+    """It would flash."""
+    frames = visited(10, 5, 4 + int(SEEN_S * 25) - 1)
+    outputs = Showing(Session(NEVER_PAINTED, SIZE), painter=Grain(holes_colour=RED)).whole(frames)
+    assert [output.index for output in outputs if output.painted_pixels] == [0]
+    assert outputs[6].provenance is Provenance.FILLED
+    assert (np.abs(outputs[6].picture[there(6)].astype(int) - frames[6].bgr[there(6)]) < 60).mean() > 0.9
+
+
+def test_what_was_painted_between_changes_nothing_but_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = visited(14, 3, 9)
+    outputs = whole(frames, NEVER_PAINTED)
+    monkeypatch.setattr(lookahead, "MOST_PAINTINGS", 0)
+    plain = whole(frames, NEVER_PAINTED)
+    for one, other in zip(outputs, plain, strict=True):
+        np.testing.assert_array_equal(one.picture[~other.holes], other.picture[~other.holes])
+        assert not (one.holes & ~other.holes).any()
+    assert [output.index for output in plain if output.provenance is Provenance.FILLED] == list(range(3, 10))
+    assert [output.index for output in outputs if output.painted_pixels][1:] != []
+
+
+def test_frames_come_filled_when_what_came_and_went_cannot_be_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = visited(14, 3, 9)
+    outputs = Showing(Session(NEVER_PAINTED, SIZE), painter=Grain(fail_at=1)).whole(frames)
+    monkeypatch.setattr(lookahead, "MOST_PAINTINGS", 0)
+    assert_same(outputs, whole(frames, NEVER_PAINTED))
+
+
+def test_a_painter_for_whom_it_is_too_small_is_not_asked() -> None:
+    session = Session(NEVER_PAINTED, SIZE, habits=Habits(least_hole=80 * 80))
+    painter = Grain()
+    outputs = Showing(session, painter=painter).whole(visited(14, 3, 9))
+    assert painter.calls == 1
+    assert indices(outputs) == list(range(14))
 
 
 # Changes, failures, snapshots
