@@ -7,7 +7,7 @@ time or sessions.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import workers
 from .base import Confidence, Flow, Hops, Mask, Match, Picture
+from .blend import Weight, cross_faded, lay_over, seam
 from .grid import Array, enlarging_grid, inside, pixel_grid, scaled_flow
 from .light import gain_since, lit
 
@@ -86,7 +87,6 @@ MOST_HOPS = 255
 # References have numbers from 1 on, which a byte holds; 0 is none.
 MOST_NUMBER = 255
 
-Weight = NDArray[np.float32]  # [H, W], 0..1
 Numbers = NDArray[np.uint8]  # [H, W]
 Strip = tuple[slice, slice]  # an index of arrays [H, W, ...]
 
@@ -225,7 +225,7 @@ def compose(
     if first is not None and 0.0 < fade < 1.0:
         other = _settled(followed, finds, moved, first)[0]
         over = _lit(_rendered(sources, other, hidden), sources, other, raw)
-        paint = cv2.addWeighted(over, fade, paint, 1 - fade, 0)
+        paint = cross_faded(paint, over, fade)
     return Composition(paint, origins, holes)
 
 
@@ -263,6 +263,31 @@ def brought_back(
     weight = cv2.copyTo(seam(composition.holes, feather), explained.view(np.uint8))
     paint = lay_over(composition.paint, _lit(shown, sources, origins, raw), weight)
     return Composition(paint, composition.origins.over(origins, there), composition.holes & ~explained)
+
+
+def come_in(
+    sources: Mapping[int, Source],
+    composition: Composition,
+    number: int,
+    match: Match,
+    share: float,
+    *,
+    threshold: float,
+    feather: int,
+    raw: Picture | None = None,
+) -> Composition:
+    """The composition with a reference over its paint, by this share, 0 to 1, where it is seen.
+
+    match: where the frame is seen in the reference. Its origins and holes stay; so does its paint elsewhere, to the
+    bit. Other arguments as for `compose`.
+    """
+    shape, size = composition.hops.shape, composition.holes.shape
+    found = _found(number, sources[number].own, match, threshold, _slack(shape, size))
+    there = solid(found.trust >= ENOUGH_TRUST)
+    shown = _rendered(sources, found.origins, (~there).view(np.uint8))
+    over = _lit(shown, sources, found.origins, raw)
+    faded = cross_faded(composition.paint, over, share, on_grid(there, size), feather=feather)
+    return replace(composition, paint=faded)
 
 
 def _slack(shape: tuple[int, ...], size: tuple[int, ...]) -> float:
@@ -567,17 +592,3 @@ def _holes(total: Weight, worn: Mask, shape: tuple[int, ...], feather: int) -> M
 
 def _disc(diameter: int) -> NDArray[np.uint8]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
-
-
-def seam(holes: Mask, feather: int) -> Weight:
-    """How much of the new paint shows: 0 outside the holes, rising to 1 over `feather` pixels inside, [H, W]."""
-    if not feather:
-        return holes.astype(np.float32)
-    depth = cv2.distanceTransform(holes.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
-    return np.minimum(depth / np.float32(feather), 1)
-
-
-def lay_over(paint: Picture, repaint: Picture, weight: Weight) -> Picture:
-    """The repaint over the paint, by weight 0..1; where the weight is 0, the paint to the bit."""
-    mixed = cv2.blendLinear(repaint, paint, weight, 1 - weight)
-    return np.where(weight[..., None] > 0, mixed, paint)

@@ -197,7 +197,8 @@ class Brief(BaseModel):
         0.1,
         ge=0.0,
         le=10.0,
-        description="Cross-fade to a keyframe that comes in over all other paint, seconds; see keyframe_entry.",
+        description="Cross-fade to a keyframe that comes in over all other paint, seconds; see keyframe_entry. It lies "
+        "before it, over the frames that wait (lookahead_s), or else after it.",
     )
     when_unpainted: Literal["raw", "held"] = Field(
         "raw",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Features, Flow, Frame, Mask, Match, MatchRequest
-from ..engines.compose import Composition, Source, brought_back, led, on_grid, solid
+from ..engines.compose import Composition, Source, brought_back, come_in, led, on_grid, solid
 from ..proto.brief import Brief
 from .asks import Ask, MatchAsk, Output
 from .rolling import Scale, coarse, led_on, share, sources_of
-from .state import References
+from .state import References, State
 
 # No more frames wait at a time: a client is given credit for them, which has an end.
 MOST_WAITING = 512
@@ -39,13 +39,15 @@ SOUGHT_EVERY = 8
 class Waiting:
     """A frame that is painted but for its holes [H, W], which a later one may show. output: what else it is.
 
-    before, after: where it is seen in the frame before and in the one after it, as far as that is known and of use.
+    state: the session's before it came, from which on it can be painted again. before, after: where it is seen in the
+    frame before and in the one after it, as far as that is known and of use.
     """
 
     frame: Frame
     features: Features
     composition: Composition
     output: Output
+    state: State
     before: Match | None = None
     after: Match | None = None
 
@@ -59,10 +61,26 @@ class Waiting:
 
 
 def over(waiting: Sequence[Waiting], brief: Brief) -> bool:
-    """Whether the wait is over: for want of holes, of time, or of room. What has none to begin with does not wait."""
-    waited_s = float(waiting[-1].frame.pts - waiting[0].frame.pts)  # as the Brief's: 1/25 s is 0.04 s
+    """Whether the wait is over for all of them: for want of time, or of room."""
+    waited_s = _waited_s(waiting[0], waiting)
     full = len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
-    return full or not waiting[0].composition.holes.any() or not 0 <= waited_s < brief.lookahead_s
+    return full or not 0 <= waited_s < brief.lookahead_s
+
+
+def content(waiting: Sequence[Waiting], brief: Brief) -> int:
+    """How many of the first frames wait for nothing: they have no holes, and no keyframe can come in over them."""
+    comes = brief.keyframes == "marked" or brief.keyframe_entry == "fade"
+    fade_s = brief.fade_s if comes else 0.0
+    count = 0
+    for each in waiting:
+        if each.composition.holes.any() or _waited_s(each, waiting) < fade_s:
+            break
+        count += 1
+    return count
+
+
+def _waited_s(each: Waiting, waiting: Sequence[Waiting]) -> float:
+    return float(waiting[-1].frame.pts - each.frame.pts)  # as the Brief's: 1/25 s is 0.04 s
 
 
 def looked_back(
@@ -74,10 +92,11 @@ def looked_back(
     stays a hole.
     """
     last = waiting[-1]
+    first = next((place for place, each in enumerate(waiting[:-1]) if each.composition.holes.any()), len(waiting) - 1)
     sources = sources_of(references, exact=True)
     done = [last]
     to_last: Flow | None = None  # from the frame in hand, on a coarse grid
-    for each in reversed(waiting[:-1]):
+    for each in reversed(waiting[first:-1]):
         after = done[-1]
         [to_after] = yield MatchAsk(MatchRequest(each.features, [after.features], [None]), scale.flow)
         later = [(after, to_after)]
@@ -87,7 +106,35 @@ def looked_back(
             to_last = coarse(direct.flow)
             later.insert(0, (last, direct))
         done.append(replace(_with(each, later, sources, brief), after=to_after))
-    return done[::-1]
+    return [*waiting[:first], *done[::-1]]
+
+
+def faded_in(
+    waiting: Sequence[Waiting], references: References, scale: Scale, brief: Brief
+) -> Generator[Ask, Any, list[Waiting]]:
+    """The frames, in their order, with the keyframe that the last one is coming in over them; it is whole in its own.
+
+    It takes Brief.fade_s, or as long as there are frames.
+    """
+    keyframe, last, done = references.keyframe, waiting[-1], list(waiting)
+    if keyframe is None or len(waiting) < 2:
+        return done
+    source = {keyframe.number: sources_of(references, exact=True)[keyframe.number]}
+    begun = waiting[0].frame.pts - (last.frame.pts - waiting[-2].frame.pts)  # the last frame that does not wait
+    fade_s = min(brief.fade_s, float(last.frame.pts - begun))
+    near: Flow | None = None  # from the frame in hand into the keyframe, on a coarser grid
+    for i in range(len(waiting) - 2, -1, -1):
+        each = waiting[i]
+        come = 1 - float(last.frame.pts - each.frame.pts) / fade_s
+        if come <= 0:
+            break
+        guess = near if each.after is None else led_on(coarse(each.after.flow), near)
+        [match] = yield MatchAsk(MatchRequest(each.features, [last.features], [guess]), scale.flow)
+        near = coarse(match.flow)
+        raw = each.frame.bgr if brief.follow_light else None
+        known: dict[str, Any] = {"threshold": brief.confidence, "feather": brief.feather, "raw": raw}
+        done[i] = replace(each, composition=come_in(source, each.composition, keyframe.number, match, come, **known))
+    return done
 
 
 def lasting(waiting: Sequence[Waiting], brief: Brief) -> tuple[int, Mask] | None:

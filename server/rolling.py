@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from ..engines.base import Features, Flow, Frame, Habits, Mask, Match, MatchRequest, PaintJob, Picture, Wording
+from ..engines.blend import lay_over, seam
 from ..engines.colour_lock import followed, tone
 from ..engines.colour_lock import locked as colour_locked
-from ..engines.compose import Composition, Source, compose, doubled, lay_over, on_grid, seam
+from ..engines.compose import Composition, Source, compose, doubled, on_grid
 from ..engines.crops import Box
 from ..engines.detect import Glance, edge_change, keyframe_threshold
 from ..engines.fill import fill

@@ -22,7 +22,7 @@ from ..proto.messages import Provenance
 from . import lookahead, rolling, snapshot
 from .asks import Ask, Output, PaintAsk, Step
 from .lookahead import Waiting
-from .rolling import Matches, Scale, Seen
+from .rolling import Scale, Seen
 from .state import Last, Progress, Reference, References, State
 
 
@@ -53,7 +53,6 @@ class Session:
         self._progress = Progress()
         self._seen: Seen | None = None
         self._waiting: tuple[Waiting, ...] = ()
-        self._rested: State | None = None  # before the first that waits came
 
     @property
     def flow_size(self) -> tuple[int, int]:
@@ -113,14 +112,14 @@ class Session:
         matches = yield from matched(features, references, self._scale, brief)
 
         # Follow and compose: what the references explain, and the holes that they leave.
-        composition = None
+        composition, fade = None, _fade(frame, references, brief)
         if matches is not None:
             references = rolling.with_fine(rolling.carried(references, matches), exact=True)
-            composition = _composed(frame, references, matches, brief)
+            composition = rolling.composed(frame, references, matches, fade, brief, exact=True)
         progress = rolling.with_holes(progress, composition.holes if composition else None, frame.pts, brief)
 
-        # Keyframe: painted in full, and let in where older paint is weak, or faded in over it.
-        painted_pixels = 0
+        # Keyframe: painted in full, and let in where older paint is weak, or faded in over it and over what waits.
+        painted_pixels, comes_before = 0, False
         seen = self._seen
         keyframe = composition is None or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
         if keyframe or composition is None:
@@ -137,12 +136,14 @@ class Session:
                 memory=memory,
             )
             references = references.plus(fresh)
+            comes_before = fresh.replaces and brief.fade_s > 0 and bool(self._waiting) and not ended
+            fade = 1.0 if comes_before else _fade(frame, references, brief)
             shape = frame.bgr.shape[:2]
             if composition is None or matches is None:
                 composition = Composition.of(painted, fresh.number, shape)
             else:
                 matches = replace(matches, found={fresh.number: Match.identity(shape), **matches.found})
-                composition = _composed(frame, references, matches, brief)
+                composition = rolling.composed(frame, references, matches, fade, brief, exact=True)
             kept = rolling.lasting(memory, self._habits)
             progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts, memory=kept)
 
@@ -164,7 +165,6 @@ class Session:
             progress = replace(progress, repainted_at=frame.pts, next_job=progress.next_job + len(jobs))
 
         # Look back: what was painted now shows what is seen in holes of the frames that waited for it.
-        faded = _fade(frame, references, brief) >= 1.0
         composition = replace(composition, origins=composition.origins.painted(pending, 0), holes=pending)
         last = Last(frame.alone, composition.paint, composition.origins, features)
         match = rolling.match_of_keyframe(references, matches)
@@ -173,14 +173,19 @@ class Session:
         if ended:
             outputs, progress = yield from self._settled(ended, self._references, progress)
         before = None if matches is None or self._habits.at_once else matches.last
-        waiting = (*(() if ended else self._waiting), Waiting(frame, features, composition, output, before))
-        references = rolling.remembered(references, last, faded=faded)
+        waiting = (
+            *(() if ended else self._waiting),
+            Waiting(frame, features, composition, output, self._state_now(), before),
+        )
+        references = rolling.remembered(references, last, faded=fade >= 1.0)
         if not waits or due or lookahead.over(waiting, brief):
-            settled, progress = yield from self._settled(waiting, references, progress)
+            settled, progress = yield from self._settled(waiting, references, progress, comes_before=comes_before)
             outputs, waiting = outputs + settled, ()
+        else:
+            content = lookahead.content(waiting, brief)
+            outputs, waiting = outputs + [_completed(each) for each in waiting[:content]], waiting[content:]
 
         # Remember: only now, when nothing can fail any more.
-        self._rested = None if not waiting else self._rested or self.state()
         self._waiting = waiting
         self._references = references
         self._progress = replace(progress, rekey=False)
@@ -193,7 +198,7 @@ class Session:
         if not self._waiting:
             return []
         outputs, self._progress = yield from self._settled(self._waiting, self._references, self._progress)
-        self._waiting, self._rested = (), None
+        self._waiting = ()
         return outputs
 
     def snapshot(self) -> bytes:
@@ -202,7 +207,7 @@ class Session:
 
     def state(self) -> State:
         """All that the next step depends on, as it was before the first frame that waits: that is to come again."""
-        return self._rested or State(self.brief, self.size, self.epoch, self._references, self._progress)
+        return self._waiting[0].state if self._waiting else self._state_now()
 
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""
@@ -211,7 +216,7 @@ class Session:
             raise snapshot.SnapshotError("the snapshot is of a live session; this one is of pacing 'every'")
         if state.size != self.size:
             raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
-        self._waiting, self._rested = (), None
+        self._waiting = ()
         self.brief, self.epoch = state.brief, state.epoch
         self._references, self._progress = state.references, state.progress
         self._seen = None
@@ -219,19 +224,30 @@ class Session:
         if self._flow and keyframe is not None and last is not None:
             self._seen = Seen(glance(keyframe.frame.bgr), keyframe.frame.pts, glance(last.frame.bgr))
 
+    def _state_now(self) -> State:
+        return State(self.brief, self.size, self.epoch, self._references, self._progress)
+
     def _check_rest(self) -> None:
         if self._waiting:
             raise ValueError(f"frames {self.waiting} wait for what comes: `finish` comes before a change")
 
     def _settled(
-        self, waiting: Sequence[Waiting], references: References, progress: Progress
+        self,
+        waiting: Sequence[Waiting],
+        references: References,
+        progress: Progress,
+        *,
+        comes_before: bool = False,
     ) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
         """What goes out of frames that have waited, and where the film stands then. It does not fail.
 
-        Without flow, or a painter, holes are filled as they are in a film that does not look ahead.
+        comes_before: the last one is a keyframe that comes in over the others. Without flow, or a painter, holes are
+        filled as they are in a film that does not look ahead.
         """
         with suppress(RefusedError):
             waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief)
+            if comes_before:
+                waiting = yield from lookahead.faded_in(waiting, references, self._scale, self.brief)
             if not self._habits.at_once:
                 waiting, progress = yield from self._painted_between(waiting, references, progress)
         outputs = []
@@ -330,10 +346,6 @@ def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
     """Where the film stands once a keyframe is painted; prompts that it showed nothing of any more are left."""
     leaving = None if job.earlier is None else progress.leaving
     return Progress(next_job=job.id + 1, leaving=leaving, tone=progress.tone)
-
-
-def _composed(frame: Frame, references: References, matches: Matches, brief: Brief) -> Composition:
-    return rolling.composed(frame, references, matches, _fade(frame, references, brief), brief, exact=True)
 
 
 def _fade(frame: Frame, references: References, brief: Brief) -> float:

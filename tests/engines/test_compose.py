@@ -17,13 +17,12 @@ from warpaint.engines.compose import (
     Origins,
     Source,
     brought_back,
+    come_in,
     compose,
     doubled,
     hops_after,
-    lay_over,
     led,
     on_grid,
-    seam,
     trust,
 )
 
@@ -256,25 +255,6 @@ def test_holes_grow_by_the_feather() -> None:
     assert far[grown].max() <= 3.5
 
 
-def test_the_seam_is_inside_the_hole() -> None:
-    holes = np.zeros(SHAPE, bool)
-    holes[20:40, 30:60] = True
-    weight = seam(holes, 4)
-    assert not weight[~holes].any()
-    assert weight[20, 45] == pytest.approx(0.25, abs=0.05)
-    assert (weight[24:36, 34:56] == 1).all()
-    np.testing.assert_array_equal(seam(holes, 0), holes.astype(np.float32))
-
-
-def test_laying_over_leaves_the_rest_to_the_bit() -> None:
-    weight = np.zeros(SHAPE, np.float32)
-    weight[10:20, 10:20] = 0.5
-    mixed = lay_over(PAINT, np.full_like(PAINT, 255), weight)
-    np.testing.assert_array_equal(mixed[weight == 0], PAINT[weight == 0])
-    expected = (PAINT[weight > 0].astype(float) + 255) / 2
-    np.testing.assert_allclose(mixed[weight > 0], expected, atol=1)
-
-
 def shifted(dx: float, *, exact: bool | None) -> NDArray[np.uint8]:
     """The picture resampled by so many pixels, from itself (None) or from itself doubled."""
     fine = None if exact is None else doubled(PAINT, exact=exact)
@@ -489,6 +469,35 @@ def test_part_of_a_hole_may_stay_one() -> None:
     assert (shown.origins.number[shown.holes] == 0).all()
     np.testing.assert_array_equal(shown.paint[shown.holes], PAINT[shown.holes])
     assert (shown.paint[HOLES & ~shown.holes] == 200).all()
+
+
+def test_a_reference_comes_in_where_it_is_seen() -> None:
+    """By its share; origins and holes stay, and so does paint elsewhere, to the bit."""
+    made = before(HOLES)
+    found = match(dx=3.0)
+    found.confidence[:, :40] = NOTHING
+    sources = {1: Source(PAINT), 2: level(200)}
+    come = come_in(sources, made, 2, found, 0.25, threshold=THRESHOLD, feather=0)
+    expected = PAINT + (200 - PAINT.astype(float)) / 4
+    off = np.abs(come.paint.astype(float) - expected)[:, 41:-3]
+    assert off.mean() < 3  # what it has more of is its strokes' contrast
+    np.testing.assert_array_equal(come.paint[:, :40], PAINT[:, :40])
+    np.testing.assert_array_equal(come.paint[:, -3:], PAINT[:, -3:])
+    assert come.origins is made.origins
+    assert come.holes is made.holes
+
+
+def test_a_reference_that_is_seen_nowhere_does_not_come_in() -> None:
+    come = come_in(
+        {1: Source(PAINT), 2: level(200)},
+        before(HOLES),
+        2,
+        unsure_at(HOLES | ~HOLES),
+        0.5,
+        threshold=THRESHOLD,
+        feather=4,
+    )
+    np.testing.assert_array_equal(come.paint, PAINT)
 
 
 def test_specks_are_not_brought_back() -> None:

@@ -15,6 +15,7 @@ from support.studio import Grain, answered, as_frames, drive, paint
 from warpaint.engines.base import Features, FlowEngine, Frame, Habits, Mask, Match, MatchRequest, Painter, Picture
 from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.identity import Identity
+from warpaint.engines.painters.stills import Stills
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.messages import Provenance
@@ -222,8 +223,9 @@ def _inside(holes: Mask, depth: int) -> Mask:
 
 @pytest.mark.parametrize("lookahead_s", [0.08, 0.3, 10.0])
 def test_outside_holes_it_is_the_film_that_does_not_look_ahead(eventful: list[Frame], lookahead_s: float) -> None:
-    waited = whole(eventful, BRIEF.changed({"lookahead_s": lookahead_s}))
-    assert_same_outside_holes(waited, whole(eventful, AT_ONCE))
+    """But where a keyframe fades in."""
+    waited = whole(eventful, BRIEF.changed({"lookahead_s": lookahead_s, "fade_s": 0.0}))
+    assert_same_outside_holes(waited, whole(eventful, AT_ONCE.changed({"fade_s": 0.0})))
 
 
 def test_a_flush_changes_nothing_but_holes(leaving: list[Frame]) -> None:
@@ -335,6 +337,99 @@ def test_a_painter_for_whom_it_is_too_small_is_not_asked() -> None:
     assert indices(outputs) == list(range(14))
 
 
+# Keyframes that come in over the frames that wait for them
+
+FADE_S = 0.16
+MARKED = BRIEF.changed({"look": "stills", "keyframes": "marked", "fade_s": FADE_S})
+DARK, LIGHT = 60, 160
+
+
+def standing(frames: int, **stills: int) -> list[Frame]:
+    """A wall that stands still, marked where it is painted in one level: `at_4=60`."""
+    levels = {int(name.removeprefix("at_")): level for name, level in stills.items()}
+    wall = noise_texture(SIZE, 3)
+    return [
+        replace(frame, keyframe=True, controls={"still": np.full_like(wall, levels[frame.index])})
+        if frame.index in levels
+        else frame
+        for frame in as_frames([wall] * frames)
+    ]
+
+
+def by_hand(brief: Brief = MARKED, flow: FlowEngine | None = None) -> Showing:
+    return Showing(Session(brief, SIZE, habits=Stills.habits), flow=flow or Dis(), painter=Stills())
+
+
+def levels(outputs: Sequence[Output]) -> list[float]:
+    """The level of each picture's middle."""
+    return [float(output.picture[20:-20, 20:-20].mean()) for output in outputs]
+
+
+def test_a_keyframe_comes_in_over_the_frames_that_wait_for_it_and_is_whole_in_its_own() -> None:
+    showing = by_hand()
+    outputs = showing.whole(standing(14, at_0=DARK, at_10=LIGHT))
+    shares = [(level - DARK) / (LIGHT - DARK) for level in levels(outputs)]
+    assert shares == pytest.approx([0] * 7 + [0.25, 0.5, 0.75] + [1] * 4, abs=0.01)
+    assert (outputs[10].picture == LIGHT).all()
+    assert (outputs[13].picture == LIGHT).all()
+    assert [output.index for output in outputs if output.keyframe] == [0, 10]
+
+
+def test_a_keyframe_comes_in_within_the_frames_that_there_are() -> None:
+    outputs = by_hand().whole(standing(5, at_0=DARK, at_3=LIGHT))
+    shares = [(level - DARK) / (LIGHT - DARK) for level in levels(outputs)]
+    assert shares == pytest.approx([0, 1 / 3, 2 / 3, 1, 1], abs=0.01)
+
+
+def test_frames_wait_as_long_as_a_keyframe_takes_to_come_in() -> None:
+    assert [len(outputs) for outputs in by_hand().show(standing(10, at_0=DARK))] == [1, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fade_s": 0.0}, {"keyframes": "auto", "repaint_gap_s": 0.0}], ids=["no fade", "they are let in lazily"]
+)
+def test_frames_do_not_wait_for_keyframes_that_do_not_come_in_over_them(changes: dict[str, Any]) -> None:
+    showing = by_hand(MARKED.changed(changes))
+    assert [len(outputs) for outputs in showing.show(standing(6, at_0=DARK))] == [1] * 6
+
+
+def test_without_a_fade_a_keyframe_is_there_at_once() -> None:
+    outputs = by_hand(MARKED.changed({"fade_s": 0.0})).whole(standing(12, at_0=DARK, at_10=LIGHT))
+    assert levels(outputs) == [DARK] * 10 + [LIGHT] * 2
+
+
+def test_nothing_comes_in_over_a_cut(leaving: list[Frame]) -> None:
+    other = film(two_layers(SIZE, seed=40), 1, SIZE)[0]
+    frames = standing(9, at_0=DARK, at_8=LIGHT)
+    frames[8:] = [replace(frames[8], bgr=other)]
+    outputs = by_hand().whole(frames)
+    assert levels(outputs) == [DARK] * 8 + [LIGHT]
+
+
+def test_a_keyframe_comes_in_along_the_motion_of_the_film(leaving: list[Frame]) -> None:
+    """Over what is seen in it alone: that which hides the wall in the frames before is not."""
+    wall = film(two_layers(SIZE, background=(-2.0, 0.0), foreground=(0.0, 0.0))[:1], 7, SIZE)
+    last = wall[6].copy()
+    last[:, 80:] = LIGHT
+    frames = [
+        replace(frame, controls={"still": still}, keyframe=mark)
+        for frame, still, mark in (
+            (each, {0: wall[0], 6: last}.get(each.index, wall[0]), each.index in (0, 6)) for each in as_frames(wall)
+        )
+    ]
+    shown = by_hand().whole(frames)[4].picture.astype(int)  # half of it has come
+    off = np.abs(shown - wall[4])[10:-10].mean(axis=(0, 2))
+    assert off[20:78].mean() < 3
+    assert np.abs(shown - (wall[4].astype(int) + LIGHT) / 2)[10:-10, 90:140].mean() < 8
+
+
+def test_frames_come_as_they_are_when_flow_fails_while_a_keyframe_comes_in() -> None:
+    blind = BlindBack(0)
+    outputs = by_hand(flow=blind).whole(standing(12, at_0=DARK, at_10=LIGHT))
+    assert blind.failures == 1
+    assert levels(outputs) == [DARK] * 10 + [LIGHT] * 2
+
+
 # Changes, failures, snapshots
 
 
@@ -429,10 +524,13 @@ def test_frames_come_filled_when_a_quick_painter_fails_in_the_end(leaving: list[
     assert kinds == [Provenance.WARPED, Provenance.FILLED, Provenance.WARPED]
 
 
+@pytest.mark.parametrize("keyframes", ["auto", "marked"])
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_film_cut_while_frames_wait_equals_the_film_uncut(eventful: list[Frame], at_once: bool) -> None:
+def test_a_film_cut_while_frames_wait_equals_the_film_uncut(
+    eventful: list[Frame], at_once: bool, keyframes: str
+) -> None:
     """The snapshot is that before the first frame that waits, from which on they come again."""
-    brief, habits = BRIEF.changed({"fade_s": 0.12, "max_hops": 3}), Habits(at_once=at_once)
+    brief, habits = BRIEF.changed({"fade_s": 0.12, "max_hops": 3, "keyframes": keyframes}), Habits(at_once=at_once)
     uncut = whole(eventful, brief, habits=habits)
     assert indices(uncut) == list(range(len(eventful)))
     waited = 0
