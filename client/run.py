@@ -29,13 +29,13 @@ SHEET_ROWS = 6
 # Where the length of the film is not known, the sheet's moments lie so many frames apart.
 SHEET_STEP = 24
 
-# The painter that shows stills, and what its sessions are told. As frames wait for it, each still is seen whole with its
-# own frame, and has come in over those before it: for so long that it is not seen as a jump.
+# The painter that shows stills, and what its sessions are told. As frames wait for it, each still is seen whole with
+# its own frame, and has come in over those before it: for so long that it is not seen as a jump.
 STILLS_PAINTER = "stills"
 STILLS_BRIEF: dict[str, Any] = {"keyframes": "marked", "fade_s": 0.4, "lookahead_s": 10.0}
 # A film that is a file is not waited for: its frames may wait for what comes. As holes then show what is painted later,
 # they need fewer paintings, and less need be risked to have few of them. docs/quality.md has the figures.
-FILE_BRIEF: dict[str, Any] = {"lookahead_s": 1.0, "repaint_gap_s": 0.5, "confidence": 0.55}
+FILE_BRIEF: dict[str, Any] = {"lookahead_s": 1.0, "repaint_gap_s": 0.5, "confidence": 0.4}
 
 Say = Callable[[str], None]
 

@@ -38,7 +38,7 @@ EASED_PX = 3.0
 NEWER = 0.001
 # Holes that a disc of this diameter, pixels, does not fit into are not worth a brush yet: such slivers show what is
 # likeliest until that is worn, which is when it has been followed for too long.
-SLIVER_PX = 11
+SLIVER_PX = 7
 # What is brought back from later frames has no parts that a disc of this diameter, pixels of the grid, does not fit
 # into.
 SPECK_PX = 5

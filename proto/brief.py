@@ -156,7 +156,7 @@ class Brief(BaseModel):
     )
 
     repaint_gap_s: float = Field(
-        0.2,
+        0.25,
         ge=0.0,
         le=3600.0,
         description="Shortest time from one painting of holes to the next in pacing every, seconds; between them holes "
@@ -171,7 +171,7 @@ class Brief(BaseModel):
         "what is painted there later. 0: each frame goes out before the next one is taken.",
     )
 
-    confidence: Share = Field(0.35, description="Flow confidence below which a pixel is not warped but painted.")
+    confidence: Share = Field(0.25, description="Flow confidence below which a pixel is not warped but painted.")
     max_hops: int = Field(
         16,
         ge=1,
