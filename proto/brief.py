@@ -185,6 +185,13 @@ class Brief(BaseModel):
         description="In how many painted references each frame is sought, beside the last frame: more find what was "
         "hidden for a while, and take longer.",
     )
+    idle_keyframes: int = Field(
+        4,
+        ge=0,
+        le=16,
+        description="How many keyframes that are seen no more are kept in pacing every: what comes back, after a cut "
+        "or from behind something, is then painted as it was.",
+    )
     keyframe_entry: Literal["lazy", "fade"] = Field(
         "lazy",
         description="How a new keyframe comes in. lazy: where older paint cannot be followed any more; fade: all over, "

@@ -168,7 +168,7 @@ def encoded(sight: Picture, references: References, scale: Scale) -> Generator[A
         kept[number] = replace(kept[number], features=each)
     if last is not None and last.features is None:
         last = replace(last, features=others[-1])
-    return features, References(last, kept)
+    return features, replace(references, last=last, kept=kept)
 
 
 def sought(references: References, brief: Brief) -> list[Reference]:

@@ -19,10 +19,10 @@ from ..engines.detect import glance, is_cut
 from ..proto.brief import Brief
 from ..proto.errors import Code, RefusedError
 from ..proto.messages import Provenance
-from . import lookahead, rolling, snapshot
+from . import lookahead, recall, rolling, snapshot
 from .asks import Ask, Output, PaintAsk, Step
 from .lookahead import Waiting
-from .rolling import Scale, Seen
+from .rolling import Matches, Scale, Seen
 from .state import Last, Progress, Reference, References, State
 
 
@@ -79,6 +79,8 @@ class Session:
             self._progress = rolling.updated(self._progress, self.brief, brief)
             if not rolling.fades_in(self.brief, brief):
                 self._references, self._seen = References(), None
+        idle = self._references.idle
+        self._references = replace(self._references, idle=idle[max(0, len(idle) - brief.idle_keyframes) :])
         self.brief = brief
         self.epoch += 1
         return self.epoch
@@ -99,10 +101,11 @@ class Session:
         if not self._flow:
             return (yield from self._alone(frame))
 
-        # Detector: a cut begins a new epoch, without references. What waits waits no longer.
+        # Detector: a cut begins a new epoch; what was painted is set aside. What waits waits no longer.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
-            references, epoch, progress = References(), epoch + 1, replace(progress, tone=None)
+            references, epoch = _shot_over(references, progress, brief), epoch + 1
+            progress = replace(progress, tone=None)
         ended = self._waiting if epoch != self.epoch else ()
         progress = rolling.left_since(progress, frame.pts)
 
@@ -111,16 +114,34 @@ class Session:
         matched = rolling.matched if self._guesses else rolling.matched_at_once
         matches = yield from matched(features, references, self._scale, brief)
 
+        # Recall: a shot that goes on after a cut is that which was painted before it.
+        seen = self._seen
+        if matches is None and recall.may(references, progress) and not frame.keyframe:
+            known = yield from recall.after_cut(frame, features, now, references, self._scale, brief)
+            if known is not None:
+                references, matches, seen = known
+                progress = replace(progress, many_holes_since=None, repainted_at=None)
+
         # Follow and compose: what the references explain, and the holes that they leave.
         composition, fade = None, _fade(frame, references, brief)
         if matches is not None:
-            references = rolling.with_fine(rolling.carried(references, matches), exact=True)
-            composition = rolling.composed(frame, references, matches, fade, brief, exact=True)
+            references = rolling.carried(references, matches)
+            references, composition = _composed(frame, references, matches, fade, brief)
+
+        # Recall: what comes back from behind something is not painted anew.
+        painting = self._habits.at_once or rolling.repaint_due(progress, frame.pts, brief)
+        if matches and composition and painting and recall.due(composition.holes, references, progress, frame.pts):
+            progress = replace(progress, recalled_at=frame.pts)
+            known_too = yield from recall.for_holes(
+                features, now, composition.holes, references, matches, self._scale, brief
+            )
+            if known_too is not None:
+                references, matches = known_too
+                references, composition = _composed(frame, references, matches, fade, brief)
         progress = rolling.with_holes(progress, composition.holes if composition else None, frame.pts, brief)
 
         # Keyframe: painted in full, and let in where older paint is weak, or faded in over it and over what waits.
         painted_pixels, comes_before = 0, False
-        seen = self._seen
         keyframe = composition is None or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
         if keyframe or composition is None:
             job = rolling.keyframe_job(frame, epoch, brief, progress, references, composition)
@@ -135,6 +156,8 @@ class Session:
                 replaces=rolling.replaces(frame, references, progress, brief),
                 memory=memory,
             )
+            if fresh.replaces:
+                references = _replaced(references, progress, brief)
             references = references.plus(fresh)
             comes_before = fresh.replaces and brief.fade_s > 0 and bool(self._waiting) and not ended
             fade = 1.0 if comes_before else _fade(frame, references, brief)
@@ -143,7 +166,7 @@ class Session:
                 composition = Composition.of(painted, fresh.number, shape)
             else:
                 matches = replace(matches, found={fresh.number: Match.identity(shape), **matches.found})
-                composition = rolling.composed(frame, references, matches, fade, brief, exact=True)
+                references, composition = _composed(frame, references, matches, fade, brief)
             kept = rolling.lasting(memory, self._habits)
             progress = replace(_after_keyframe(progress, job), repainted_at=frame.pts, memory=kept)
 
@@ -177,7 +200,7 @@ class Session:
             *(() if ended else self._waiting),
             Waiting(frame, features, composition, output, self._state_now(), before),
         )
-        references = rolling.remembered(references, last, faded=fade >= 1.0)
+        references = _with_idle(rolling.remembered(references, last, faded=fade >= 1.0), references, brief)
         if not waits or due or lookahead.over(waiting, brief):
             settled, progress = yield from self._settled(waiting, references, progress, comes_before=comes_before)
             outputs, waiting = outputs + settled, ()
@@ -346,6 +369,40 @@ def _after_keyframe(progress: Progress, job: PaintJob) -> Progress:
     """Where the film stands once a keyframe is painted; prompts that it showed nothing of any more are left."""
     leaving = None if job.earlier is None else progress.leaving
     return Progress(next_job=job.id + 1, leaving=leaving, tone=progress.tone)
+
+
+def _composed(
+    frame: Frame, references: References, matches: Matches, fade: float, brief: Brief
+) -> tuple[References, Composition]:
+    """What the references explain; they have their paint doubled, where that is worth it."""
+    references = rolling.with_fine(references, exact=True)
+    return references, rolling.composed(frame, references, matches, fade, brief, exact=True)
+
+
+def _replaced(references: References, progress: Progress, brief: Brief) -> References:
+    """The references, with those set aside that a new keyframe comes in over; none if that is of other words."""
+    if progress.anew or progress.leaving is not None:
+        return replace(references, idle=())
+    idle = recall.set_aside(references.idle, list(references.kept.values()), brief.idle_keyframes)
+    return replace(references, idle=idle)
+
+
+def _shot_over(references: References, progress: Progress, brief: Brief) -> References:
+    """What is left after a cut: keyframes that the shot may be painted from if it goes on."""
+    if progress.anew or progress.leaving is not None:
+        return References()
+    numbers = list(references.kept)
+    coming = references.coming
+    gone = [references.kept[n] for n in (numbers if coming is None else numbers[numbers.index(coming) :])]
+    return References(idle=recall.set_aside(references.idle, gone, brief.idle_keyframes))
+
+
+def _with_idle(references: References, before: References, brief: Brief) -> References:
+    """The references, with keyframes set aside that nothing points to any more. What others replace is already."""
+    if before.coming is not None:
+        return references
+    gone = [each for number, each in before.kept.items() if number not in references.kept]
+    return replace(references, idle=recall.set_aside(before.idle, gone, brief.idle_keyframes)) if gone else references
 
 
 def _fade(frame: Frame, references: References, brief: Brief) -> float:

@@ -20,7 +20,7 @@ from ..proto.brief import Brief
 from ..proto.errors import WarpaintError
 from .state import Last, Leaving, LiveProgress, Progress, Reference, References, State
 
-VERSION = 4
+VERSION = 5
 # The references of a canvas of 8192 x 8192 pixels would be larger: such a session cannot be moved, which is said.
 MAX_BYTES = 2**31
 
@@ -44,6 +44,7 @@ def dump(state: State) -> bytes:
             "live": None if state.live is None else _live(state.live),
             "last": None if state.references.last is None else _last(state.references.last),
             "references": [_reference(each) for each in state.references.kept.values()],
+            "idle": [_reference(each) for each in state.references.idle],
         }
     )
     return data
@@ -66,7 +67,8 @@ def _state(plain: Mapping[str, Any]) -> State:
     width, height = plain["size"]
     read = [_read_reference(each, (height, width)) for each in plain["references"]]
     last = None if plain["last"] is None else _read_last(plain["last"], (height, width))
-    references = References(last, {each.number: each for each in read})
+    idle = tuple(_read_reference(each, (height, width)) for each in plain["idle"])
+    references = References(last, {each.number: each for each in read}, idle)
     live = None if plain["live"] is None else _read_live(plain["live"])
     _check(references, len(read), live)
     return State(
@@ -85,6 +87,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "anew": progress.anew,
         "many_holes_since": _ratio(progress.many_holes_since),
         "repainted_at": _ratio(progress.repainted_at),
+        "recalled_at": _ratio(progress.recalled_at),
         "next_job": progress.next_job,
         "leaving": None if progress.leaving is None else _leaving(progress.leaving),
         "tone": None if progress.tone is None else progress.tone.as_plain(),
@@ -98,6 +101,7 @@ def _read_progress(plain: Mapping[str, Any]) -> Progress:
         bool(plain["anew"]),
         _read_ratio(plain["many_holes_since"]),
         _read_ratio(plain["repainted_at"]),
+        _read_ratio(plain["recalled_at"]),
         int(plain["next_job"]),
         None if plain["leaving"] is None else _read_leaving(plain["leaving"]),
         None if plain["tone"] is None else Tone.from_plain(plain["tone"]),
@@ -146,6 +150,8 @@ def _check(references: References, count: int, live: LiveProgress | None) -> Non
     numbers = list(references.kept)
     if len(numbers) < count or not all(1 <= number <= MOST_NUMBER for number in numbers):
         raise ValueError(f"references must have numbers of their own, 1 to {MOST_NUMBER}, not {numbers}")
+    if not all(each.keyframe for each in references.idle):
+        raise ValueError("what is idle must be keyframes")
     last, keyframe = references.last, references.keyframe
     if (numbers and (last is None or keyframe is None)) or (live is None and last is not None and keyframe is None):
         raise ValueError(f"{count} references without a keyframe or a last output")

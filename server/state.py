@@ -66,11 +66,13 @@ class References:
     """What a frame may be painted from: the last frame's origins, and the references that they point to.
 
     kept: by number, in the order in which they were painted. Nothing at the start; after a cut a live session has the
-    last frame alone, to be held.
+    last frame alone, to be held. idle: keyframes that nothing points to any more, which what comes back may be found
+    in, in the order in which they became so; their numbers mean nothing.
     """
 
     last: Last | None = None
     kept: Mapping[int, Reference] = field(default_factory=dict)
+    idle: tuple[Reference, ...] = ()
 
     @property
     def newest_first(self) -> list[Reference]:
@@ -99,7 +101,8 @@ class References:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return (0 if self.last is None else self.last.nbytes) + sum(each.nbytes for each in self.kept.values())
+        held = (*self.kept.values(), *self.idle)
+        return (0 if self.last is None else self.last.nbytes) + sum(each.nbytes for each in held)
 
     def plus(self, reference: Reference) -> "References":
         """These with a reference that was painted just now."""
@@ -110,7 +113,7 @@ class References:
         wanted = set(numbers)
         kept = {number: each for number, each in self.kept.items() if number in wanted}
         last = self.last and replace(self.last, origins=self.last.origins.among(list(kept)))
-        return References(last, kept)
+        return replace(self, last=last, kept=kept)
 
     def come_in(self) -> "References":
         """These once the newest keyframe has come in: without what it replaces."""
@@ -137,6 +140,7 @@ class Progress:
     anew: bool = False  # and nothing of the last one is to be in it
     many_holes_since: Fraction | None = None  # pts of the first of an unbroken run of frames with too many holes
     repainted_at: Fraction | None = None  # pts of the last frame whose holes were painted, or that was
+    recalled_at: Fraction | None = None  # pts of the last frame that idle keyframes were looked at for
     next_job: int = 0
     leaving: Leaving | None = None
     tone: Tone | None = None  # how the colours of keyframes are to differ from the raw ones; None: no keyframe said yet

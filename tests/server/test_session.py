@@ -295,6 +295,6 @@ def test_bytes_that_are_no_snapshot_are_refused_and_change_nothing(moving: list[
 
 def test_a_snapshot_of_another_version_is_refused_by_name(moving: list[Frame]) -> None:
     session = Session(Brief(look="grain"), SIZE)
-    data = session.snapshot().replace(b"\xa7version\x04", b"\xa7version\x09")
+    data = session.snapshot().replace(b"\xa7version\x05", b"\xa7version\x09")
     with pytest.raises(SnapshotError, match="version 9"):
         session.restore(data)

@@ -91,6 +91,7 @@ export const BRIEF = table(
     confidence: optional(SHARE, 0.25),
     max_hops: optional(integer(1, 254), 16),
     references: optional(integer(1, 8), 2),
+    idle_keyframes: optional(integer(0, 16), 4),
     keyframe_entry: optional(oneOf('lazy', 'fade'), 'lazy'),
     follow_light: optional(flag, true),
     fade_s: optional(number(0, 10), 0.1),
