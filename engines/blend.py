@@ -61,5 +61,6 @@ def _contrast(strokes: NDArray[np.float32]) -> float:
 
 
 def _strokes(paint: Picture) -> NDArray[np.float32]:
-    gray = cv2.cvtColor(paint, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    return cv2.subtract(gray, cv2.GaussianBlur(gray, (0, 0), BRUSH_SIGMA_PX))
+    """What the brush has left in a painting: [H, W], levels."""
+    gray = cv2.cvtColor(paint, cv2.COLOR_BGR2GRAY)
+    return cv2.subtract(gray, cv2.GaussianBlur(gray, (0, 0), BRUSH_SIGMA_PX), dtype=cv2.CV_32F)

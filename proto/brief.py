@@ -149,7 +149,7 @@ class Brief(BaseModel):
     )
     keyframe_gap_min_s: float = Field(1 / 3, ge=0.0, le=3600.0, description="Shortest gap between keyframes, seconds.")
     keyframe_gap_max_s: float = Field(10.0, gt=0.0, le=3600.0, description="Longest gap between keyframes, seconds.")
-    cut_detection: bool = Field(True, description="Drop all references where the film cuts.")
+    cut_detection: bool = Field(True, description="Follow no paint where the film cuts; see idle_keyframes.")
     hole_limit: Share = Field(0.5, description="Share of holes in a frame above which a new keyframe is considered.")
     hole_limit_s: float = Field(
         0.2, ge=0.0, le=3600.0, description="How long hole_limit must be passed before the new keyframe, seconds."
@@ -204,8 +204,9 @@ class Brief(BaseModel):
         0.1,
         ge=0.0,
         le=10.0,
-        description="Cross-fade to a keyframe that comes in over all other paint, seconds; see keyframe_entry. It lies "
-        "before it, over the frames that wait (lookahead_s), or else after it.",
+        description="Cross-fade to a keyframe that comes in over all other paint, seconds; see keyframe_entry. With "
+        "lookahead_s, and keyframes marked or keyframe_entry fade, it lies before it, over the frames that wait; else "
+        "after it.",
     )
     when_unpainted: Literal["raw", "held"] = Field(
         "raw",

@@ -20,7 +20,7 @@ from .state import References, State
 
 # No more frames wait at a time: a client is given credit for them, which has an end.
 MOST_WAITING = 512
-# Nor so many bytes: a frame of 768x512 pixels holds some 12 MB while it waits.
+# Nor so many bytes: a frame of 768x512 pixels holds 21 MB while it waits, of a painter that is quick 17 MB.
 MOST_WAITING_BYTES = 2**30
 
 # What is still a hole when frames go out came and went between two paintings. It is painted in the frame that shows
@@ -54,29 +54,51 @@ class Waiting:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        made, matches = self.composition, (self.output.match, self.before, self.after)
-        maps = sum(each.flow.nbytes + each.confidence.nbytes for each in matches if each is not None)
+        made = self.composition
+        matches = {id(each): each for each in (self.output.match, self.before, self.after) if each is not None}
+        maps = sum(each.flow.nbytes + each.confidence.nbytes for each in matches.values())
         held = (self.frame.bgr, self.features, made.paint, made.holes, made.origins, self.output.holes)
         return maps + sum(each.nbytes for each in held)
 
 
 def over(waiting: Sequence[Waiting], brief: Brief) -> bool:
-    """Whether the wait is over for all of them: for want of time, or of room."""
-    waited_s = _waited_s(waiting[0], waiting)
-    full = len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
-    return full or not 0 <= waited_s < brief.lookahead_s
+    """Whether the wait is over, for want of time, or of room."""
+    return _full(waiting) or not 0 <= _waited_s(waiting[0], waiting) < brief.lookahead_s
+
+
+def fades(brief: Brief) -> bool:
+    """Whether keyframes come in over the frames before them: if frames wait, and keyframes are to replace all paint."""
+    replaces = brief.keyframes == "marked" or brief.keyframe_entry == "fade"
+    return replaces and brief.lookahead_s > 0 and brief.fade_s > 0
 
 
 def content(waiting: Sequence[Waiting], brief: Brief) -> int:
-    """How many of the first frames wait for nothing: they have no holes, and no keyframe can come in over them."""
-    comes = brief.keyframes == "marked" or brief.keyframe_entry == "fade"
-    fade_s = brief.fade_s if comes else 0.0
+    """How many of the first frames wait for nothing: they have no holes, and no keyframe fades in over them."""
     count = 0
     for each in waiting:
-        if each.composition.holes.any() or _waited_s(each, waiting) < fade_s:
+        if each.composition.holes.any() or _may_fade(each, waiting, brief):
             break
         count += 1
     return count
+
+
+def going(waiting: Sequence[Waiting], brief: Brief) -> int:
+    """How many of the first frames go out once the wait is over: not those that a keyframe may yet come in over.
+
+    For want of room at least half of them, as to look back through all takes long.
+    """
+    if _waited_s(waiting[0], waiting) < 0:  # time has begun anew
+        return len(waiting)
+    count = len(waiting) - sum(_may_fade(each, waiting, brief) for each in waiting)
+    return max(count, (len(waiting) + 1) // 2) if _full(waiting) else count
+
+
+def _full(waiting: Sequence[Waiting]) -> bool:
+    return len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
+
+
+def _may_fade(each: Waiting, waiting: Sequence[Waiting], brief: Brief) -> bool:
+    return fades(brief) and 0 <= _waited_s(each, waiting) < min(brief.fade_s, brief.lookahead_s)
 
 
 def _waited_s(each: Waiting, waiting: Sequence[Waiting]) -> float:
@@ -122,11 +144,13 @@ def faded_in(
     source = {keyframe.number: sources_of(references, exact=True)[keyframe.number]}
     begun = waiting[0].frame.pts - (last.frame.pts - waiting[-2].frame.pts)  # the last frame that does not wait
     fade_s = min(brief.fade_s, float(last.frame.pts - begun))
+    if fade_s <= 0:  # time stands still, or has begun anew
+        return done
     near: Flow | None = None  # from the frame in hand into the keyframe, on a coarser grid
     for i in range(len(waiting) - 2, -1, -1):
         each = waiting[i]
         come = 1 - float(last.frame.pts - each.frame.pts) / fade_s
-        if come <= 0:
+        if not 0 < come < 1:
             break
         guess = near if each.after is None else led_on(coarse(each.after.flow), near)
         [match] = yield MatchAsk(MatchRequest(each.features, [last.features], [guess]), scale.flow)

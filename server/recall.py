@@ -4,7 +4,7 @@ So what comes back after a cut, or from behind something, is painted as it was, 
 Nothing here assigns a session's fields.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
@@ -25,16 +25,18 @@ from .state import Last, Progress, Reference, References
 # seconds: to seek a frame in one takes a third of its time.
 WORTH_RECALLING = 0.02
 RECALL_GAP_S = 0.2
+# And not in more of them than so many, those that are most alike.
+MOST_SOUGHT = 2
 
 
 def set_aside(idle: Sequence[Reference], gone: Sequence[Reference], most: int) -> tuple[Reference, ...]:
     """What is idle, with keyframes that have become so. Of more than so many, of two that are alike the older goes."""
     held = [*idle, *(replace(each, flow=None, fine=None, replaces=False) for each in gone if each.keyframe)]
-    seen = [glance(each.frame.bgr) for each in held] if len(held) > most else []
+    held = [replace(each, glance=_glance(each)) for each in held] if most else []
     while len(held) > most:
-        pairs = combinations(range(len(held)), 2)
-        older, _ = min(pairs, key=lambda pair: edge_change(seen[pair[0]].edges, seen[pair[1]].edges), default=(0, 0))
-        del held[older], seen[older]
+        pairs = list(combinations(range(len(held)), 2))
+        older, _ = min(pairs, key=lambda pair: _unlike(held[pair[0]], _glance(held[pair[1]]))) if pairs else (0, 0)
+        del held[older]
     return tuple(held)
 
 
@@ -57,19 +59,17 @@ def after_cut(
 
     Also what the detectors keep: that keyframe counts from this frame on.
     """
-    chosen = _most_alike(references.idle, now)
-    if chosen is None:
+    found = yield from _found(references, now, features, scale, lambda match: share(_known(match, brief)))
+    if found is None or found[2] < 1 - brief.hole_limit:
         return None
-    again, match = yield from _sought(chosen, 1, features, scale)
-    if share(_known(match, brief)) < 1 - brief.hole_limit:
-        return None
+    again, match, _ = found
     again = replace(again, frame=replace(again.frame, pts=frame.pts))
     shape = match.confidence.shape
     nothing = Match(np.zeros_like(match.flow), np.zeros_like(match.confidence))
     last = Last(frame.alone, frame.bgr, Origins.of(0, shape), features)
-    idle = tuple(each for each in references.idle if each is not chosen)
-    seen = Seen(glance(again.frame.bgr), frame.pts, now)
-    return References(last, {again.number: again}, idle), Matches(nothing, {again.number: match}), seen
+    seen = Seen(_glance(again), frame.pts, now)
+    references = replace(_without(references, again), last=last, kept={again.number: again})
+    return references, Matches(nothing, {again.number: match}), seen
 
 
 def for_holes(
@@ -81,36 +81,51 @@ def for_holes(
     scale: Scale,
     brief: Brief,
 ) -> Generator[Ask, Any, tuple[References, Matches] | None]:
-    """The references and matches with the idle keyframe that is most like a frame; None: it shows none of its holes."""
-    chosen = _most_alike(references.idle, now)
-    if chosen is None:
+    """The references and matches with an idle keyframe that shows enough of a frame's holes; None: none does."""
+    found = yield from _found(references, now, features, scale, lambda match: share(_known(match, brief) & holes))
+    if found is None or found[2] < WORTH_RECALLING / 2:
         return None
-    again, match = yield from _sought(chosen, references.free_number, features, scale)
-    if share(_known(match, brief) & holes) < WORTH_RECALLING / 2:
-        return None
-    idle = tuple(each for each in references.idle if each is not chosen)
+    again, match, _ = found
     # The oldest of all. What has come in does not come in over it again.
     kept = {again.number: again, **{n: replace(each, replaces=False) for n, each in references.kept.items()}}
-    found = {**matches.found, again.number: match}
-    return replace(references, kept=kept, idle=idle), replace(matches, found=found)
+    return replace(_without(references, again), kept=kept), replace(
+        matches, found={**matches.found, again.number: match}
+    )
 
 
-def _most_alike(references: Sequence[Reference], now: Glance) -> Reference | None:
-    """Of those that may be of the same shot: to which the film does not cut."""
-    seen = [(glance(each.frame.bgr), each) for each in references]
-    alike = [(edge_change(before.edges, now.edges), each) for before, each in seen if not is_cut(before, now)]
-    return min(alike, key=lambda pair: pair[0])[1] if alike else None
+def _found(
+    references: References, now: Glance, features: Features, scale: Scale, worth: Callable[[Match], float]
+) -> Generator[Ask, Any, tuple[Reference, Match, float] | None]:
+    """Of the idle keyframes that are most like a frame the one that is worth most, its match, and what it is worth.
+
+    It has a number of its own. None: the film cuts to the frame from all of them.
+    """
+    alike = [each for each in references.idle if not is_cut(_glance(each), now)]
+    alike.sort(key=lambda each: _unlike(each, now))
+    best: tuple[Reference, Match, float] | None = None
+    for each in alike[:MOST_SOUGHT]:
+        source = each.features
+        if source is None:  # of a restored session
+            [source] = yield Encode([scale.sight(each.frame.bgr)])
+        [match] = yield MatchAsk(MatchRequest(features, [source], [None]), scale.flow)
+        if best is None or worth(match) > best[2]:
+            again = replace(each, number=references.free_number, features=source, flow=coarse(match.flow), found=True)
+            best = again, match, worth(match)
+    return best
 
 
-def _sought(
-    reference: Reference, number: int, features: Features, scale: Scale
-) -> Generator[Ask, Any, tuple[Reference, Match]]:
-    """An idle keyframe under a new number, and where the frame is seen in it."""
-    source = reference.features
-    if source is None:  # of a restored session
-        [source] = yield Encode([scale.sight(reference.frame.bgr)])
-    [match] = yield MatchAsk(MatchRequest(features, [source], [None]), scale.flow)
-    return replace(reference, number=number, features=source, flow=coarse(match.flow), found=True), match
+def _without(references: References, again: Reference) -> References:
+    """The references when one that was idle is so no more."""
+    idle = tuple(each for each in references.idle if each.painted is not again.painted)
+    return replace(references, idle=idle, numbered=again.number)
+
+
+def _glance(reference: Reference) -> Glance:
+    return reference.glance or glance(reference.frame.bgr)
+
+
+def _unlike(reference: Reference, now: Glance) -> float:
+    return edge_change(_glance(reference).edges, now.edges)
 
 
 def _known(match: Match, brief: Brief) -> Mask:

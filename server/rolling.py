@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engines.base import Features, Flow, Frame, Habits, Mask, Match, MatchRequest, PaintJob, Picture, Wording
 from ..engines.blend import lay_over, seam
-from ..engines.colour_lock import followed, tone
+from ..engines.colour_lock import Tone, followed, tone
 from ..engines.colour_lock import locked as colour_locked
 from ..engines.compose import Composition, Source, compose, doubled, on_grid
 from ..engines.crops import Box
@@ -420,6 +420,13 @@ def locked(
     gap_s = max(0.0, float(frame.pts - before.frame.pts))
     held = colour_locked(painted, frame.bgr, progress.tone)
     return held, replace(progress, tone=followed(progress.tone, seen, gap_s, brief.colour_lock_s))
+
+
+def tone_of(reference: Reference | None, brief: Brief) -> Tone | None:
+    """How the colours of a keyframe differ from the raw ones, if those of later ones are to be held near them."""
+    if reference is None or not brief.colour_lock_s:
+        return None
+    return tone(reference.painted, reference.frame.bgr)
 
 
 def hole_jobs(

@@ -104,7 +104,8 @@ class Session:
         # Detector: a cut begins a new epoch; what was painted is set aside. What waits waits no longer.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
-            references, epoch = _shot_over(references, progress, brief), epoch + 1
+            references = _set_aside(references, brief, none=progress.anew or progress.leaving is not None)
+            references, epoch = replace(references, last=None, kept={}), epoch + 1
             progress = replace(progress, tone=None)
         ended = self._waiting if epoch != self.epoch else ()
         progress = rolling.left_since(progress, frame.pts)
@@ -120,7 +121,8 @@ class Session:
             known = yield from recall.after_cut(frame, features, now, references, self._scale, brief)
             if known is not None:
                 references, matches, seen = known
-                progress = replace(progress, many_holes_since=None, repainted_at=None)
+                tone = rolling.tone_of(references.keyframe, brief)
+                progress = replace(progress, many_holes_since=None, repainted_at=None, tone=tone)
 
         # Follow and compose: what the references explain, and the holes that they leave.
         composition, fade = None, _fade(frame, references, brief)
@@ -130,6 +132,7 @@ class Session:
 
         # Recall: what comes back from behind something is not painted anew.
         painting = self._habits.at_once or rolling.repaint_due(progress, frame.pts, brief)
+        painting = painting and not frame.keyframe
         if matches and composition and painting and recall.due(composition.holes, references, progress, frame.pts):
             progress = replace(progress, recalled_at=frame.pts)
             known_too = yield from recall.for_holes(
@@ -156,10 +159,11 @@ class Session:
                 replaces=rolling.replaces(frame, references, progress, brief),
                 memory=memory,
             )
+            asked_for = progress.anew or progress.leaving is not None
             if fresh.replaces:
-                references = _replaced(references, progress, brief)
+                references = _set_aside(references, brief, none=asked_for)
             references = references.plus(fresh)
-            comes_before = fresh.replaces and brief.fade_s > 0 and bool(self._waiting) and not ended
+            comes_before = fresh.replaces and not asked_for and lookahead.fades(brief)
             fade = 1.0 if comes_before else _fade(frame, references, brief)
             shape = frame.bgr.shape[:2]
             if composition is None or matches is None:
@@ -201,9 +205,13 @@ class Session:
             Waiting(frame, features, composition, output, self._state_now(), before),
         )
         references = _with_idle(rolling.remembered(references, last, faded=fade >= 1.0), references, brief)
-        if not waits or due or lookahead.over(waiting, brief):
+        if not waits:
             settled, progress = yield from self._settled(waiting, references, progress, comes_before=comes_before)
             outputs, waiting = outputs + settled, ()
+        elif due or lookahead.over(waiting, brief):
+            if going := lookahead.going(waiting, brief):
+                settled, progress = yield from self._settled(waiting, references, progress, going=going, painted=due)
+                outputs, waiting = outputs + settled, waiting[going:]
         else:
             content = lookahead.content(waiting, brief)
             outputs, waiting = outputs + [_completed(each) for each in waiting[:content]], waiting[content:]
@@ -260,19 +268,23 @@ class Session:
         references: References,
         progress: Progress,
         *,
+        going: int | None = None,
+        painted: bool = True,
         comes_before: bool = False,
     ) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
         """What goes out of frames that have waited, and where the film stands then. It does not fail.
 
-        comes_before: the last one is a keyframe that comes in over the others. Without flow, or a painter, holes are
-        filled as they are in a film that does not look ahead.
+        going: how many of the first do; None: all. painted: the last one has no holes left, or nothing comes after it.
+        comes_before: it is a keyframe that comes in over the others. Without flow, or a painter, holes are filled as
+        they are in a film that does not look ahead.
         """
         with suppress(RefusedError):
             waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief)
             if comes_before:
                 waiting = yield from lookahead.faded_in(waiting, references, self._scale, self.brief)
-            if not self._habits.at_once:
-                waiting, progress = yield from self._painted_between(waiting, references, progress)
+        waiting = waiting[:going]
+        if painted and not self._habits.at_once:
+            waiting, progress = yield from self._painted_between(waiting, references, progress)
         outputs = []
         for each in waiting:
             if self._habits.at_once:
@@ -284,7 +296,10 @@ class Session:
     def _painted_between(
         self, waiting: Sequence[Waiting], references: References, progress: Progress
     ) -> Generator[Ask, Any, tuple[Sequence[Waiting], Progress]]:
-        """The frames with what came and went while they waited: painted in one that shows it, seen in all."""
+        """The frames with what came and went while they waited: painted in one that shows it, seen in all.
+
+        If the painter fails, with what it painted until then.
+        """
         for _ in range(lookahead.MOST_PAINTINGS):
             found = lookahead.lasting(waiting, self.brief)
             if found is None:
@@ -294,7 +309,10 @@ class Session:
             left, there = each.composition.holes, there & ~tiny(there, self._habits.least_hole)
             # Filled, so that what is painted joins what is not painted in the end.
             composition = replace(rolling.filled(each.composition, each.frame.bgr, left), holes=there)
-            boxes, repaints, progress = yield from self._repaints(each, composition, references, progress)
+            try:
+                boxes, repaints, progress = yield from self._repaints(each, composition, references, progress)
+            except RefusedError:
+                break
             if not boxes:
                 break
             number = references.free_number
@@ -379,22 +397,13 @@ def _composed(
     return references, rolling.composed(frame, references, matches, fade, brief, exact=True)
 
 
-def _replaced(references: References, progress: Progress, brief: Brief) -> References:
-    """The references, with those set aside that a new keyframe comes in over; none if that is of other words."""
-    if progress.anew or progress.leaving is not None:
-        return replace(references, idle=())
-    idle = recall.set_aside(references.idle, list(references.kept.values()), brief.idle_keyframes)
+def _set_aside(references: References, brief: Brief, *, none: bool) -> References:
+    """The references, with their keyframes set aside, as the shot is over or a new one replaces them.
+
+    Not those that are being replaced already, and none if others of their words or their look are not wanted.
+    """
+    idle = () if none else recall.set_aside(references.idle, references.in_use, brief.idle_keyframes)
     return replace(references, idle=idle)
-
-
-def _shot_over(references: References, progress: Progress, brief: Brief) -> References:
-    """What is left after a cut: keyframes that the shot may be painted from if it goes on."""
-    if progress.anew or progress.leaving is not None:
-        return References()
-    numbers = list(references.kept)
-    coming = references.coming
-    gone = [references.kept[n] for n in (numbers if coming is None else numbers[numbers.index(coming) :])]
-    return References(idle=recall.set_aside(references.idle, gone, brief.idle_keyframes))
 
 
 def _with_idle(references: References, before: References, brief: Brief) -> References:

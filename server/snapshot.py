@@ -45,6 +45,7 @@ def dump(state: State) -> bytes:
             "last": None if state.references.last is None else _last(state.references.last),
             "references": [_reference(each) for each in state.references.kept.values()],
             "idle": [_reference(each) for each in state.references.idle],
+            "numbered": state.references.numbered,
         }
     )
     return data
@@ -68,7 +69,7 @@ def _state(plain: Mapping[str, Any]) -> State:
     read = [_read_reference(each, (height, width)) for each in plain["references"]]
     last = None if plain["last"] is None else _read_last(plain["last"], (height, width))
     idle = tuple(_read_reference(each, (height, width)) for each in plain["idle"])
-    references = References(last, {each.number: each for each in read}, idle)
+    references = References(last, {each.number: each for each in read}, idle, int(plain["numbered"]))
     live = None if plain["live"] is None else _read_live(plain["live"])
     _check(references, len(read), live)
     return State(

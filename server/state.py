@@ -7,6 +7,7 @@ from fractions import Fraction
 from ..engines.base import Features, Flow, Frame, Mask, Picture
 from ..engines.colour_lock import Tone
 from ..engines.compose import MOST_NUMBER, Origins
+from ..engines.detect import Glance
 from ..proto.brief import Brief
 
 
@@ -30,6 +31,7 @@ class Reference:
     found: bool = False
     memory: bytes | None = None
     fine: Picture | None = None  # the paint doubled, where it is resampled many times: a cache, as features are
+    glance: Glance | None = None  # of the raw frame, where it is idle: a cache too
 
     @property
     def keyframe(self) -> bool:
@@ -41,6 +43,7 @@ class Reference:
         """Memory held, bytes."""
         held = (self.own, self.flow, self.features, self.fine)
         others = sum(each.nbytes for each in held if each is not None)
+        others += 0 if self.glance is None else self.glance.edges.nbytes
         memory = 0 if self.memory is None else len(self.memory)
         return self.frame.bgr.nbytes + self.painted.nbytes + others + memory
 
@@ -66,13 +69,15 @@ class References:
     """What a frame may be painted from: the last frame's origins, and the references that they point to.
 
     kept: by number, in the order in which they were painted. Nothing at the start; after a cut a live session has the
-    last frame alone, to be held. idle: keyframes that nothing points to any more, which what comes back may be found
-    in, in the order in which they became so; their numbers mean nothing.
+    last frame alone, to be held. idle: keyframes that are seen no more, or soon will not be, which what comes back may
+    be found in, in the order in which they were set aside; their numbers mean nothing. numbered: the number that was
+    given last.
     """
 
     last: Last | None = None
     kept: Mapping[int, Reference] = field(default_factory=dict)
     idle: tuple[Reference, ...] = ()
+    numbered: int = 0
 
     @property
     def newest_first(self) -> list[Reference]:
@@ -93,10 +98,19 @@ class References:
         return keyframe.number
 
     @property
+    def in_use(self) -> list[Reference]:
+        """What is kept but for what a keyframe that comes in replaces."""
+        coming, held = self.coming, list(self.kept.values())
+        return held if coming is None else held[list(self.kept).index(coming) :]
+
+    @property
     def free_number(self) -> int:
-        """A number for a new reference: the one after the newest, or the next that is free."""
-        newest = list(self.kept)[-1] if self.kept else 0
-        return next(n for n in (1 + (newest + i) % MOST_NUMBER for i in range(MOST_NUMBER)) if n not in self.kept)
+        """A number for a new reference: the one after that given last, or the next that is free.
+
+        So frames that still wait do not take a new reference for one that is gone.
+        """
+        following = (1 + (self.numbered + i) % MOST_NUMBER for i in range(MOST_NUMBER))
+        return next(number for number in following if number not in self.kept)
 
     @property
     def nbytes(self) -> int:
@@ -106,7 +120,7 @@ class References:
 
     def plus(self, reference: Reference) -> "References":
         """These with a reference that was painted just now."""
-        return replace(self, kept={**self.kept, reference.number: reference})
+        return replace(self, kept={**self.kept, reference.number: reference}, numbered=reference.number)
 
     def of(self, numbers: Iterable[int]) -> "References":
         """These without the others, and without what pointed there."""
@@ -119,8 +133,7 @@ class References:
         """These once the newest keyframe has come in: without what it replaces."""
         if self.coming is None:
             return self
-        numbers = list(self.kept)
-        return self.of(numbers[numbers.index(self.coming) :])
+        return self.of(each.number for each in self.in_use)
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,6 +329,18 @@ def test_frames_come_filled_when_what_came_and_went_cannot_be_painted(monkeypatc
     assert_same(outputs, whole(frames, NEVER_PAINTED))
 
 
+def test_what_was_painted_is_seen_though_the_painter_fails_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = visited(30, 3, 9)
+    other = visited(30, 18, 24)
+    frames[15:] = other[15:]
+    outputs = Showing(Session(NEVER_PAINTED, SIZE), painter=Grain(holes_colour=RED, fail_at=2)).whole(frames)
+    assert indices(outputs) == list(range(30))
+    painted = [output.index for output in outputs if output.painted_pixels][1:]
+    assert len(painted) == 1
+    red = np.abs(outputs[painted[0]].picture[there(painted[0])].astype(int) - RED).max(axis=2) < 8
+    assert red.mean() > 0.95
+
+
 def test_a_painter_for_whom_it_is_too_small_is_not_asked() -> None:
     session = Session(NEVER_PAINTED, SIZE, habits=Habits(least_hole=80 * 80))
     painter = Grain()
@@ -381,6 +393,45 @@ def test_a_keyframe_comes_in_within_the_frames_that_there_are() -> None:
     assert shares == pytest.approx([0, 1 / 3, 2 / 3, 1, 1], abs=0.01)
 
 
+def test_a_still_after_a_still_is_whole_in_its_own_frame() -> None:
+    """Nothing waits that it could come in over."""
+    frames = standing(8, at_0=60, at_1=90, at_2=120, at_3=150, at_6=180)
+    outputs = by_hand().whole(frames)
+    assert [levels(outputs)[i] for i in (0, 1, 2, 3, 6, 7)] == [60, 90, 120, 150, 180, 180]
+
+
+def test_a_keyframe_comes_in_before_its_frame_whatever_painter_it_is_of() -> None:
+    """Also if holes may be painted again, and if there were holes."""
+    brief = MARKED.changed({"repaint_gap_s": 0.3})
+    showing = Showing(Session(brief, SIZE), painter=Stills())
+    outputs = showing.whole(standing(30, at_0=DARK, at_10=LIGHT, at_25=DARK))
+    shares = [(level - DARK) / (LIGHT - DARK) for level in levels(outputs)]
+    fade = [0.25, 0.5, 0.75]
+    assert shares == pytest.approx([0] * 7 + fade + [1] * 12 + fade[::-1] + [0] * 5, abs=0.01)
+
+
+@pytest.mark.parametrize("times", [(0, 1, 2, 5, 5, 5), (5, 6, 7, 8, 2, 1), (3, 3, 3, 3, 3, 3)])
+def test_time_that_stands_still_or_begins_anew_at_a_keyframe_is_no_error(times: tuple[int, ...]) -> None:
+    frames = standing(6, at_0=DARK, at_5=LIGHT)
+    frames = [replace(frame, pts=Fraction(time, 25)) for frame, time in zip(frames, times, strict=True)]
+    outputs = by_hand().whole(frames)
+    assert indices(outputs) == list(range(6))
+    assert levels(outputs)[0] == DARK
+    assert levels(outputs)[5] == LIGHT
+
+
+def test_frames_that_a_keyframe_may_come_in_over_wait_on_when_the_others_go(leaving: list[Frame]) -> None:
+    """They have waited for as long as they may, and have holes."""
+    still = np.full_like(leaving[0].bgr, DARK)
+    frames = [replace(leaving[0], keyframe=True, controls={"still": still}), *leaving[1:14]]
+    frames[13] = replace(frames[13], keyframe=True, controls={"still": np.full_like(still, LIGHT)})
+    showing = by_hand(MARKED.changed({"lookahead_s": 0.4}))
+    counts = [len(outputs) for outputs in showing.show(frames)]
+    assert sum(counts) == 14
+    assert counts[-1] >= 4
+    assert max(counts[1:-1]) > 3
+
+
 def test_frames_wait_as_long_as_a_keyframe_takes_to_come_in() -> None:
     assert [len(outputs) for outputs in by_hand().show(standing(10, at_0=DARK))] == [1, 0, 0, 0, 0, 1, 1, 1, 1, 1]
 
@@ -398,7 +449,7 @@ def test_without_a_fade_a_keyframe_is_there_at_once() -> None:
     assert levels(outputs) == [DARK] * 10 + [LIGHT] * 2
 
 
-def test_nothing_comes_in_over_a_cut(leaving: list[Frame]) -> None:
+def test_nothing_comes_in_over_a_cut() -> None:
     other = film(two_layers(SIZE, seed=40), 1, SIZE)[0]
     frames = standing(9, at_0=DARK, at_8=LIGHT)
     frames[8:] = [replace(frames[8], bgr=other)]
@@ -406,7 +457,7 @@ def test_nothing_comes_in_over_a_cut(leaving: list[Frame]) -> None:
     assert levels(outputs) == [DARK] * 8 + [LIGHT]
 
 
-def test_a_keyframe_comes_in_along_the_motion_of_the_film(leaving: list[Frame]) -> None:
+def test_a_keyframe_comes_in_along_the_motion_of_the_film() -> None:
     """Over what is seen in it alone: that which hides the wall in the frames before is not."""
     wall = film(two_layers(SIZE, background=(-2.0, 0.0), foreground=(0.0, 0.0))[:1], 7, SIZE)
     last = wall[6].copy()

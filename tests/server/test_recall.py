@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from support.scenes import noise_texture
 from support.studio import Grain, answered, as_frames, drive, paint
-from warpaint.engines.base import Frame
+from warpaint.engines.base import NO_HABITS, Frame, Habits, Match, PaintJob, Picture
 from warpaint.engines.detect import glance, is_cut
 from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.stills import Stills
 from warpaint.proto.brief import Brief
 from warpaint.server import recall
-from warpaint.server.asks import Output
+from warpaint.server.asks import MatchAsk, Output
+from warpaint.server.rolling import Matches, Scale
 from warpaint.server.session import Session
-from warpaint.server.state import Reference
+from warpaint.server.state import Reference, References
 
 SIZE = (192, 128)
 W, H = SIZE
@@ -30,7 +31,7 @@ FORGETFUL = BRIEF.changed({"idle_keyframes": 0})
 
 def wall(seed: int, width: int = W) -> NDArray[np.uint8]:
     """A wall of its own colours and edges."""
-    base = np.random.default_rng(seed).integers(50, 200, 3)
+    base = np.random.default_rng(seed).integers(50, 200, 3).tolist()
     return noise_texture((width, H), seed, base=base)
 
 
@@ -45,8 +46,10 @@ def shots(*walls: NDArray[np.uint8], length: int = 4) -> list[Frame]:
     return frames
 
 
-def whole(frames: Sequence[Frame], brief: Brief = BRIEF, painter: Any = None) -> list[Output]:
-    session, painter = Session(brief, SIZE), painter or Grain()
+def whole(
+    frames: Sequence[Frame], brief: Brief = BRIEF, painter: Any = None, habits: Habits = NO_HABITS
+) -> list[Output]:
+    session, painter = Session(brief, SIZE, habits=habits), painter or Grain()
     outputs = [output for frame in frames for output in drive(session, frame, Dis(), painter)]
     return outputs + answered(session.finish(), Dis(), painter)
 
@@ -147,6 +150,24 @@ def test_what_was_painted_otherwise_is_not_seen_again(change: str) -> None:
     assert off(after[2], before[0]) > 20
 
 
+@pytest.mark.parametrize("change", ["rekey", "prompt that fades"])
+def test_nor_if_another_keyframe_comes_before_it_is_gone(change: str) -> None:
+    """What was asked for is still coming in over it."""
+    brief = BRIEF.changed({"prompt_fade_s": 0.1, "fade_s": 1.0})
+    frames, session, painter = shots(ONE, OTHER, ONE, length=8), Session(brief, SIZE), Grain()
+    frames = [replace(frame, keyframe=frame.index in (4, 6)) for frame in frames]
+    before = [drive(session, frame, Dis(), painter)[0] for frame in frames[:3]]
+    if change == "rekey":
+        session.rekey()
+    else:
+        session.update(brief.changed({"prompt": "a wood"}))
+    after = [drive(session, frame, Dis(), painter)[0] for frame in frames[3:]]
+    assert off(after[-1], before[0]) > 20
+    idle = [each.frame.index for each in session.state().references.idle]
+    assert 0 not in idle
+    assert len(set(idle)) == len(idle)
+
+
 def test_an_update_to_fewer_lets_the_oldest_go() -> None:
     session = Session(BRIEF, SIZE)
     paint(shots(ONE, OTHER, THIRD), Grain(), session=session)
@@ -157,15 +178,17 @@ def test_an_update_to_fewer_lets_the_oldest_go() -> None:
     assert session.nbytes < held
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("lookahead_s", [0.0, 1.0])
-def test_a_film_cut_in_two_anywhere_equals_the_film_uncut(lookahead_s: float) -> None:
-    brief = BRIEF.changed({"lookahead_s": lookahead_s, "max_hops": 3})
+def test_a_film_cut_in_two_anywhere_equals_the_film_uncut(lookahead_s: float, at_once: bool) -> None:
+    brief, habits = BRIEF.changed({"lookahead_s": lookahead_s, "max_hops": 3}), Habits(at_once=at_once)
     changed = ONE.copy()
     changed[20:70, 30:100] = OTHER[20:70, 30:100]
     frames = [*shots(ONE, OTHER, changed, OTHER, length=3)]
-    uncut = whole(frames, brief)
+    uncut = whole(frames, brief, habits=habits)
     for cut in range(len(frames)):
-        before, after, painter = Session(brief, SIZE), Session(Brief(look="other"), SIZE), Grain()
+        before, after = Session(brief, SIZE, habits=habits), Session(Brief(look="other"), SIZE, habits=habits)
+        painter = Grain()
         outputs = [output for frame in frames[:cut] for output in drive(before, frame, Dis(), painter)]
         after.restore(before.snapshot())
         rest = frames[len(outputs) :]
@@ -186,6 +209,55 @@ def test_a_shot_that_goes_on_follows_its_still() -> None:
     assert np.abs(whole(frames, brief.changed({"idle_keyframes": 0}), Stills())[8].picture - (255 - ONE)).mean() > 5
 
 
+class Brighter(Grain):
+    """Paints each keyframe lighter than the one before."""
+
+    def _picture(self, job: PaintJob) -> Picture:
+        return np.full_like(job.frame.bgr, 60 + 40 * (self.calls - 1)) // 2 + job.frame.bgr // 2
+
+
+def test_colours_are_held_in_a_shot_that_goes_on() -> None:
+    """As if there had been no cut: to those of its first keyframe."""
+    frames = [replace(frame, keyframe=frame.index == 10) for frame in shots(ONE, OTHER, ONE)]
+    brief = BRIEF.changed({"colour_lock_s": 100.0, "fade_s": 0.0})
+    held, free = (whole(frames, brief.changed({"colour_lock_s": s}), Brighter()) for s in (100.0, 0.0))
+    assert off(held[-1], held[0]) < 3
+    assert off(free[-1], free[0]) > 20
+
+
+def test_what_the_most_alike_does_not_show_may_be_seen_in_the_next() -> None:
+    """Of two idle keyframes the one that shows what comes back is less like the frame in all."""
+    frames = as_frames([ONE])
+    now = glance(ONE)
+    nearly = np.roll(ONE, 2, axis=0)
+    nearly[40:90, 60:140] = OTHER[40:90, 60:140]  # what is to be seen is hidden here
+    other = ONE.copy()
+    other[:, :50] = THIRD[:, :50]
+    idle = recall.set_aside([], [reference(0, other), reference(1, nearly)], 4)
+    features, *known = Dis().encode([ONE, other, nearly])
+    idle = tuple(replace(each, features=seen) for each, seen in zip(idle, known, strict=True))
+    holes = np.zeros((H, W), np.bool_)
+    holes[50:80, 70:130] = True
+    last = reference(2, ONE, features=features)
+    matches = Matches(Match.identity((H, W)), {3: Match.identity((H, W))})
+    references = References(None, {3: replace(last, number=3)}, idle, numbered=3)
+    scale = Scale(SIZE, SIZE)
+    step = recall.for_holes(features, now, holes, references, matches, scale, BRIEF.changed({"confidence": 0.5}))
+    ask = next(step)
+    while True:
+        assert isinstance(ask, MatchAsk)
+        try:
+            ask = step.send(Dis().match([ask.request])[0])
+        except StopIteration as end:
+            found = end.value
+            break
+    assert found is not None
+    again, _ = found
+    assert [each.frame.index for each in again.kept.values()] == [0, 2]
+    assert [each.frame.index for each in again.idle] == [1]
+    assert frames[0].index == 0
+
+
 # What is set aside
 
 
@@ -201,6 +273,15 @@ def test_of_more_keyframes_than_are_kept_the_older_of_two_that_are_alike_goes() 
     assert recall.set_aside(held, [reference(3, nearly)], 4)[-1].frame.index == 3
     assert [each.frame.index for each in recall.set_aside([], [reference(0, ONE)], 1)] == [0]
     assert recall.set_aside([], [reference(0, ONE)], 0) == ()
+
+
+def test_a_number_is_not_given_again_soon() -> None:
+    """Frames that wait may still name a reference that is gone."""
+    references = References().plus(reference(0, ONE)).plus(reference(1, OTHER))
+    assert references.free_number == 3
+    assert references.of([1]).free_number == 3
+    last = replace(references, numbered=255)
+    assert last.free_number == 3
 
 
 def test_patches_are_not_set_aside() -> None:
