@@ -100,7 +100,7 @@ def test_opened_says_all_that_a_client_must_know(wire: Wire) -> None:
 
 
 def test_a_painted_frame_says_where_it_comes_from(wire: Wire, clip: list[Picture]) -> None:
-    wire.open(SOURCE, brief=STILL)
+    wire.open(SOURCE, brief=STILL.changed({"repaint_gap_s": 0.0}))
     sent(wire, clip)
     answers = [each.message for each in received(wire, len(clip))]
     assert [each.index for each in answers] == list(range(len(clip)))
