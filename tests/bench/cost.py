@@ -37,8 +37,8 @@ from warpaint.server.session import Session
 CLIPS = (("bigbuckbunny", (512, 768)), ("bikes", (640, 272)))
 # Of each clip; and of those that are painted alone.
 FRAMES, FRAMES_ALONE = 60, 6
-# Seconds between paintings of holes: each frame's, or every fifth frame's.
-GAPS_S = (0.0, 0.2)
+# Seconds between paintings of holes: each frame's, or as often as the Brief says.
+GAPS_S = (0.0, 0.25)
 # Four steps: half of eight.
 BRIEF: dict[str, Any] = {"prompt": "a painting", "scheduler": "lcm", "guidance": 1.0, "steps": 8, "strength": 0.5}
 # The original's: every frame img2img or inpainting of the whole, 50 steps at 0.4, with guidance; it encodes the picture
