@@ -169,6 +169,8 @@ def lasting(waiting: Sequence[Waiting], brief: Brief) -> tuple[int, Mask] | None
     span_s = float(waiting[-1].frame.pts - waiting[0].frame.pts)
     if len(waiting) < 2 or span_s <= 0:
         return None
+    if not any(share(_open(each)) >= WORTH_PAINTING for each in waiting):
+        return None
     least = LASTING_S * (len(waiting) - 1) / span_s
     before = _runs(waiting, [each.before for each in waiting], brief)
     after = _runs(waiting[::-1], [each.after for each in waiting[::-1]], brief)[::-1]
@@ -182,12 +184,16 @@ def lasting(waiting: Sequence[Waiting], brief: Brief) -> tuple[int, Mask] | None
     return found
 
 
+def _open(each: Waiting) -> Mask:
+    """Its holes, on the flow's grid [h, w]."""
+    return on_grid(each.composition.holes, each.composition.hops.shape)
+
+
 def _runs(waiting: Sequence[Waiting], matches: Sequence[Match | None], brief: Brief) -> list[NDArray[np.uint8]]:
     """In how many frames in a row, up to each of these, what is a hole there is one, [h, w]; matches: with the last."""
     runs: list[NDArray[np.uint8]] = []
     for each, match in zip(waiting, matches, strict=True):
-        composition = each.composition
-        run = on_grid(composition.holes, composition.hops.shape).astype(np.uint8)
+        run = _open(each).astype(np.uint8)
         if runs and match is not None:
             run = cv2.copyTo(cv2.add(run, led(runs[-1], match, brief.confidence)), run)
         runs.append(run)

@@ -34,8 +34,8 @@ def set_aside(idle: Sequence[Reference], gone: Sequence[Reference], most: int) -
     held = [*idle, *(replace(each, flow=None, fine=None, replaces=False) for each in gone if each.keyframe)]
     held = [replace(each, glance=_glance(each)) for each in held] if most else []
     while len(held) > most:
-        pairs = list(combinations(range(len(held)), 2))
-        older, _ = min(pairs, key=lambda pair: _unlike(held[pair[0]], _glance(held[pair[1]]))) if pairs else (0, 0)
+        pairs = combinations(range(len(held)), 2)
+        older, _ = min(pairs, key=lambda pair: _unlike(held[pair[0]], _glance(held[pair[1]])))
         del held[older]
     return tuple(held)
 
@@ -59,10 +59,12 @@ def after_cut(
 
     Also what the detectors keep: that keyframe counts from this frame on.
     """
-    found = yield from _found(references, now, features, scale, lambda match: share(_known(match, brief)))
-    if found is None or found[2] < 1 - brief.hole_limit:
+    found = yield from _found(
+        references, now, features, scale, lambda match: share(_known(match, brief)), least=1 - brief.hole_limit
+    )
+    if found is None:
         return None
-    again, match, _ = found
+    again, match = found
     again = replace(again, frame=replace(again.frame, pts=frame.pts))
     shape = match.confidence.shape
     nothing = Match(np.zeros_like(match.flow), np.zeros_like(match.confidence))
@@ -82,10 +84,12 @@ def for_holes(
     brief: Brief,
 ) -> Generator[Ask, Any, tuple[References, Matches] | None]:
     """The references and matches with an idle keyframe that shows enough of a frame's holes; None: none does."""
-    found = yield from _found(references, now, features, scale, lambda match: share(_known(match, brief) & holes))
-    if found is None or found[2] < WORTH_RECALLING / 2:
+    found = yield from _found(
+        references, now, features, scale, lambda match: share(_known(match, brief) & holes), least=WORTH_RECALLING / 2
+    )
+    if found is None:
         return None
-    again, match, _ = found
+    again, match = found
     # The oldest of all. What has come in does not come in over it again.
     kept = {again.number: again, **{n: replace(each, replaces=False) for n, each in references.kept.items()}}
     return replace(_without(references, again), kept=kept), replace(
@@ -94,24 +98,33 @@ def for_holes(
 
 
 def _found(
-    references: References, now: Glance, features: Features, scale: Scale, worth: Callable[[Match], float]
-) -> Generator[Ask, Any, tuple[Reference, Match, float] | None]:
-    """Of the idle keyframes that are most like a frame the one that is worth most, its match, and what it is worth.
+    references: References,
+    now: Glance,
+    features: Features,
+    scale: Scale,
+    worth: Callable[[Match], float],
+    *,
+    least: float,
+) -> Generator[Ask, Any, tuple[Reference, Match] | None]:
+    """Of the idle keyframes that are most like a frame the one that is worth most, under a new number; and its match.
 
-    It has a number of its own. None: the film cuts to the frame from all of them.
+    None: the film cuts to the frame from all of them, or none is worth so much.
     """
     alike = [each for each in references.idle if not is_cut(_glance(each), now)]
     alike.sort(key=lambda each: _unlike(each, now))
-    best: tuple[Reference, Match, float] | None = None
+    best: tuple[float, Reference, Match] | None = None
     for each in alike[:MOST_SOUGHT]:
         source = each.features
         if source is None:  # of a restored session
             [source] = yield Encode([scale.sight(each.frame.bgr)])
         [match] = yield MatchAsk(MatchRequest(features, [source], [None]), scale.flow)
-        if best is None or worth(match) > best[2]:
-            again = replace(each, number=references.free_number, features=source, flow=coarse(match.flow), found=True)
-            best = again, match, worth(match)
-    return best
+        value = worth(match)
+        if value >= least and (best is None or value > best[0]):
+            best = value, replace(each, features=source), match
+    if best is None:
+        return None
+    _, again, match = best
+    return replace(again, number=references.free_number, flow=coarse(match.flow), found=True), match
 
 
 def _without(references: References, again: Reference) -> References:

@@ -330,7 +330,7 @@ def replaces(frame: Frame, references: References, progress: Progress, brief: Br
 
     One that comes while another still does takes its place in that.
     """
-    asked_for = progress.anew or progress.leaving is not None or frame.keyframe or brief.keyframes == "marked"
+    asked_for = progress.begins_anew or frame.keyframe or brief.keyframes == "marked"
     return brief.keyframe_entry == "fade" or asked_for or references.coming is not None
 
 

@@ -104,7 +104,7 @@ class Session:
         # Detector: a cut begins a new epoch; what was painted is set aside. What waits waits no longer.
         now = glance(frame.bgr)
         if brief.cut_detection and self._seen and is_cut(self._seen.last, now):
-            references = _set_aside(references, brief, none=progress.anew or progress.leaving is not None)
+            references = _set_aside(references, progress, brief)
             references, epoch = replace(references, last=None, kept={}), epoch + 1
             progress = replace(progress, tone=None)
         ended = self._waiting if epoch != self.epoch else ()
@@ -132,14 +132,14 @@ class Session:
 
         # Recall: what comes back from behind something is not painted anew.
         painting = self._habits.at_once or rolling.repaint_due(progress, frame.pts, brief)
-        painting = painting and not frame.keyframe
-        if matches and composition and painting and recall.due(composition.holes, references, progress, frame.pts):
+        looks = painting and not frame.keyframe
+        if matches and composition and looks and recall.due(composition.holes, references, progress, frame.pts):
             progress = replace(progress, recalled_at=frame.pts)
-            known_too = yield from recall.for_holes(
+            more = yield from recall.for_holes(
                 features, now, composition.holes, references, matches, self._scale, brief
             )
-            if known_too is not None:
-                references, matches = known_too
+            if more is not None:
+                references, matches = more
                 references, composition = _composed(frame, references, matches, fade, brief)
         progress = rolling.with_holes(progress, composition.holes if composition else None, frame.pts, brief)
 
@@ -158,12 +158,12 @@ class Session:
                 features=features,
                 replaces=rolling.replaces(frame, references, progress, brief),
                 memory=memory,
+                glance=now,
             )
-            asked_for = progress.anew or progress.leaving is not None
             if fresh.replaces:
-                references = _set_aside(references, brief, none=asked_for)
+                references = _set_aside(references, progress, brief)
             references = references.plus(fresh)
-            comes_before = fresh.replaces and not asked_for and lookahead.fades(brief)
+            comes_before = fresh.replaces and not progress.begins_anew and lookahead.fades(brief)
             fade = 1.0 if comes_before else _fade(frame, references, brief)
             shape = frame.bgr.shape[:2]
             if composition is None or matches is None:
@@ -183,13 +183,11 @@ class Session:
         composition = replace(rolling.filled(composition, frame.bgr, small), holes=holes & ~small)
 
         # Repaint: crops around the other holes, laid over within them; what was painted is a reference of its own.
-        boxes = crops(composition.holes, self._habits) if due else []
-        if boxes:
-            jobs = rolling.hole_jobs(frame, epoch, brief, boxes, composition, references.keyframe, progress)
-            repaints = [picture for picture, _ in (yield from _painted(jobs))]
+        if due and composition.holes.any():
+            boxes, repaints, progress = yield from self._repaints(frame, epoch, composition, references, progress)
             painted_pixels += sum(box.area for box in boxes)
             references, composition = _with_repaint(references, composition, boxes, repaints, frame, features, brief)
-            progress = replace(progress, repainted_at=frame.pts, next_job=progress.next_job + len(jobs))
+            progress = replace(progress, repainted_at=frame.pts)
 
         # Look back: what was painted now shows what is seen in holes of the frames that waited for it.
         composition = replace(composition, origins=composition.origins.painted(pending, 0), holes=pending)
@@ -310,7 +308,9 @@ class Session:
             # Filled, so that what is painted joins what is not painted in the end.
             composition = replace(rolling.filled(each.composition, each.frame.bgr, left), holes=there)
             try:
-                boxes, repaints, progress = yield from self._repaints(each, composition, references, progress)
+                boxes, repaints, progress = yield from self._repaints(
+                    each.frame, each.output.epoch, composition, references, progress
+                )
             except RefusedError:
                 break
             if not boxes:
@@ -328,21 +328,20 @@ class Session:
         self, waiting: Waiting, references: References, progress: Progress
     ) -> Generator[Ask, Any, tuple[Waiting, Progress]]:
         """A frame with its holes painted. No other frame shows that."""
-        composition = waiting.composition
-        boxes, repaints, progress = yield from self._repaints(waiting, composition, references, progress)
+        composition, epoch = waiting.composition, waiting.output.epoch
+        boxes, repaints, progress = yield from self._repaints(waiting.frame, epoch, composition, references, progress)
         paint = rolling.repainted(composition.paint, composition.holes, boxes, repaints, self.brief.feather)
         whole = replace(composition, paint=paint, holes=np.zeros_like(composition.holes))
         return _painted_too(waiting, whole, boxes), progress
 
     def _repaints(
-        self, waiting: Waiting, composition: Composition, references: References, progress: Progress
+        self, frame: Frame, epoch: int, composition: Composition, references: References, progress: Progress
     ) -> Generator[Ask, Any, tuple[Sequence[Box], Sequence[Picture], Progress]]:
-        """What is painted of the holes in the composition of a frame that has waited: in boxes, the pictures."""
+        """What is painted of the holes in the composition of a frame: in boxes, the pictures. None, if it has none."""
         boxes = crops(composition.holes, self._habits)
         if not boxes:
             return boxes, [], progress
-        keyframe, epoch = references.keyframe, waiting.output.epoch
-        jobs = rolling.hole_jobs(waiting.frame, epoch, self.brief, boxes, composition, keyframe, progress)
+        jobs = rolling.hole_jobs(frame, epoch, self.brief, boxes, composition, references.keyframe, progress)
         repaints = [picture for picture, _ in (yield from _painted(jobs))]
         return boxes, repaints, replace(progress, next_job=progress.next_job + len(jobs))
 
@@ -397,12 +396,12 @@ def _composed(
     return references, rolling.composed(frame, references, matches, fade, brief, exact=True)
 
 
-def _set_aside(references: References, brief: Brief, *, none: bool) -> References:
+def _set_aside(references: References, progress: Progress, brief: Brief) -> References:
     """The references, with their keyframes set aside, as the shot is over or a new one replaces them.
 
-    Not those that are being replaced already, and none if others of their words or their look are not wanted.
+    Not those that are being replaced already, and none if what comes begins anew.
     """
-    idle = () if none else recall.set_aside(references.idle, references.in_use, brief.idle_keyframes)
+    idle = () if progress.begins_anew else recall.set_aside(references.idle, references.in_use, brief.idle_keyframes)
     return replace(references, idle=idle)
 
 

@@ -31,7 +31,7 @@ class Reference:
     found: bool = False
     memory: bytes | None = None
     fine: Picture | None = None  # the paint doubled, where it is resampled many times: a cache, as features are
-    glance: Glance | None = None  # of the raw frame, where it is idle: a cache too
+    glance: Glance | None = None  # of a keyframe's raw frame: a cache too
 
     @property
     def keyframe(self) -> bool:
@@ -158,6 +158,11 @@ class Progress:
     leaving: Leaving | None = None
     tone: Tone | None = None  # how the colours of keyframes are to differ from the raw ones; None: no keyframe said yet
     memory: bytes | None = None  # what the painter gave with the last keyframe, if it is to outlive the references
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the next keyframe is of other words, or asked for so that nothing of the last one is in it."""
+        return self.anew or self.leaving is not None
 
 
 @dataclass(frozen=True, slots=True)
