@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..proto.brief import Brief
-from ..proto.messages import Painted, Pixels, Result, Totals
+from ..proto.messages import Painted, Pixels, Provenance, Result, Totals
 from .conversion import PaintedPair, painted_film
 from .errors import MediaError
 from .film.media import DEFAULT_RATE, Buffer, Film, plane_shapes
@@ -22,7 +22,7 @@ from .maps import ALL, MapFolder, save_picture
 from .painting import Session
 from .run_log import LogOut
 from .sheet import SheetRow, contact_sheet
-from .stills import Span, Stills, named, open_stills
+from .stills import Span, Stills, named, open_stills, runs
 
 # Moments of the film on a contact sheet: as many as fit a page.
 SHEET_ROWS = 6
@@ -120,12 +120,12 @@ def convert(job: Job, *, say: Say, progress: Callable[[Figures], None]) -> Figur
         if job.stills:
             stills.notices += _enlarged(film, session)
         said = told([*stills.notices, *film.notices, *outputs.notices], 0, say)
-        bare: list[int] = []  # keyframes that no still was painted of
+        bare = _Bare()
         for pair in painted_film(film, client, session, stills):
             outputs.write(pair)
             figures.add(pair.painted.info)
-            if pair.painted.info.keyframe and pair.painted.index not in stills:
-                bare.append(stills.index(pair.painted.index))
+            if pair.painted.index not in stills:
+                bare.take(stills.index(pair.painted.index), pair.painted.info)
             progress(figures)
         session.close()
         figures.totals = session.totals
@@ -168,14 +168,34 @@ def _enlarged(film: Film, session: Session) -> list[str]:
     return [f"The film is painted at {size} and enlarged to {width}x{height}, its stills too: see max_pixels."]
 
 
-def _left_open(stills: Stills, bare: Sequence[int], frames: int) -> list[str]:
-    """What the stills left open, in sentences. bare: keyframes without a still."""
-    open_ends = []
-    if bare:
-        listed = named([f"frame {index}" for index in bare])
-        open_ends.append(
-            f"No still shows what begins at {listed}: there the raw frame was taken, in the colours of the last still."
-        )
+@dataclass(slots=True)
+class _Bare:
+    """Frames that show the raw film for want of a still, by index: keyframes, which others follow, and lone ones."""
+
+    keyframes: list[int] = field(default_factory=list)
+    alone: list[int] = field(default_factory=list)
+
+    def take(self, index: int, info: Painted) -> None:
+        """Notes a frame that has no still of its own."""
+        if info.keyframe:
+            self.keyframes.append(index)
+        elif info.provenance is Provenance.PAINTED:
+            self.alone.append(index)
+
+    def told(self) -> list[str]:
+        """Which they are, in sentences."""
+        raw, said = "the raw film, in the colours of the last still", []
+        if self.keyframes:
+            listed = named([f"frame {index}" for index in self.keyframes])
+            said.append(f"No still shows what begins at {listed}: it is made of {raw}.")
+        if self.alone:
+            said.append(f"No still was near enough to be followed by {named(runs(self.alone))}: there is {raw}.")
+        return said
+
+
+def _left_open(stills: Stills, bare: _Bare, frames: int) -> list[str]:
+    """What the stills left open, in sentences."""
+    open_ends = bare.told()
     if unseen := stills.unseen(frames):
         open_ends.append(f"The film ended before these stills came up: {named(unseen)}.")
     return open_ends

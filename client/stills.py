@@ -52,6 +52,16 @@ def named(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
+def runs(indices: Sequence[int]) -> list[str]:
+    """Frames, by their indices in ascending order, as few words: "frame 3", "frames 7 to 9"."""
+    said, first = [], 0
+    for place, index in enumerate(indices):
+        if place + 1 == len(indices) or indices[place + 1] != index + 1:
+            said.append(f"frame {index}" if first == place else f"frames {indices[first]} to {index}")
+            first = place + 1
+    return said
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Where an extract lies in its film, in frames of the film, counted from 0.

@@ -193,7 +193,7 @@ def matched(
 ) -> Generator[Ask, Any, Matches | None]:
     """The matches with the last frame and what is sought. The flow to the last frame leads on to where others lay."""
     last, wanted = references.last, sought(references, brief)
-    if last is None:
+    if last is None or not wanted:
         return None
     [to_last] = yield MatchAsk(MatchRequest(features, [_features(last)], [None]), scale.flow)
     others = _others(wanted, last)
@@ -213,7 +213,7 @@ def matched_at_once(
     Each is led by the flow of the frame before: not as near as by way of the last frame, but there at once.
     """
     last, wanted = references.last, sought(references, brief)
-    if last is None:
+    if last is None or not wanted:
         return None
     others = _others(wanted, last)
     sources = [_features(last), *map(_features, others)]

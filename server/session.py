@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.base import NO_HABITS, Features, Frame, Habits, Mask, Match, PaintDone, PaintJob, Picture
-from ..engines.compose import Composition, on_grid
+from ..engines.base import NO_HABITS, Features, Frame, Habits, Match, PaintJob, Picture
+from ..engines.compose import Composition, Origins, on_grid
 from ..engines.crops import Box, crops, tiny
-from ..engines.detect import glance, is_cut
+from ..engines.detect import Glance, glance, is_cut
 from ..proto.brief import Brief
-from ..proto.errors import Code, RefusedError
+from ..proto.errors import RefusedError
 from ..proto.messages import Provenance
-from . import lookahead, recall, rolling, snapshot
-from .asks import Ask, Output, PaintAsk, Step
+from . import backward, lookahead, recall, rolling, snapshot
+from .asks import Ask, Output, Step
+from .backward import Unpainted
 from .lookahead import Waiting
+from .outputs import output_of, paintings, whole_output
 from .rolling import Matches, Scale, Seen
 from .state import Last, Progress, Reference, References, State
 
@@ -53,6 +55,7 @@ class Session:
         self._progress = Progress()
         self._seen: Seen | None = None
         self._waiting: tuple[Waiting, ...] = ()
+        self._unpainted: tuple[Unpainted, ...] = ()  # if there are any, nothing else waits
 
     @property
     def flow_size(self) -> tuple[int, int]:
@@ -62,12 +65,12 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Memory held by the references, and by what waits, bytes."""
-        return self._references.nbytes + sum(each.nbytes for each in self._waiting)
+        return self._references.nbytes + sum(each.nbytes for each in self._held)
 
     @property
     def waiting(self) -> tuple[int, ...]:
-        """The indices of frames that are painted and wait for what comes after them."""
-        return tuple(each.frame.index for each in self._waiting)
+        """The indices of frames that wait for what comes after them."""
+        return tuple(each.frame.index for each in self._held)
 
     def update(self, brief: Brief) -> int:
         """The new epoch. A change of what is painted drops all references; one of how it moves keeps them.
@@ -107,8 +110,15 @@ class Session:
             references = _set_aside(references, progress, brief)
             references, epoch = replace(references, last=None, kept={}), epoch + 1
             progress = replace(progress, tone=None)
-        ended = self._waiting if epoch != self.epoch else ()
+        begins = epoch != self.epoch
         progress = rolling.left_since(progress, frame.pts)
+
+        # Wait: nothing of the shot is painted yet, and its first keyframe is still to come.
+        awaited = backward.awaited(frame, references, progress, brief, self._habits)
+        if awaited and self._unpainted and not begins:
+            return (yield from self._held_back(frame, now, epoch, references, progress))
+        if references.keyframe is None:
+            references = replace(references, last=None)  # in which there is nothing to follow
 
         # Match: where this frame's pixels are seen in the last one and in what was painted.
         features, references = yield from rolling.encoded(frame.bgr, references, self._scale)
@@ -123,6 +133,8 @@ class Session:
                 references, matches, seen = known
                 tone = rolling.tone_of(references.keyframe, brief)
                 progress = replace(progress, many_holes_since=None, repainted_at=None, tone=tone)
+        if matches is None and awaited:
+            return (yield from self._held_back(frame, now, epoch, references, progress))
 
         # Follow and compose: what the references explain, and the holes that they leave.
         composition, fade = None, _fade(frame, references, brief)
@@ -148,7 +160,7 @@ class Session:
         keyframe = composition is None or seen is None or rolling.keyframe_due(frame, now, seen, progress, brief)
         if keyframe or composition is None:
             job = rolling.keyframe_job(frame, epoch, brief, progress, references, composition)
-            [(painted, memory)] = yield from _painted([job])
+            [(painted, memory)] = yield from paintings([job])
             painted_pixels += frame.bgr.shape[0] * frame.bgr.shape[1]
             painted, progress = rolling.locked(painted, frame, progress, references.keyframe, brief)
             fresh = Reference(
@@ -193,13 +205,15 @@ class Session:
         composition = replace(composition, origins=composition.origins.painted(pending, 0), holes=pending)
         last = Last(frame.alone, composition.paint, composition.origins, features)
         match = rolling.match_of_keyframe(references, matches)
-        output = _output(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)
+        output = output_of(last, epoch, holes, small, match, keyframe=keyframe, painted_pixels=painted_pixels)
         outputs: list[Output] = []
-        if ended:
-            outputs, progress = yield from self._settled(ended, self._references, progress)
+        if begins:
+            outputs, progress = yield from self._concluded(progress)
+        elif self._unpainted and references.keyframe is not None:
+            outputs, progress = yield from self._painted_back(self._unpainted, references.keyframe, progress)
         before = None if matches is None or self._habits.at_once else matches.last
         waiting = (
-            *(() if ended else self._waiting),
+            *(() if begins else self._waiting),
             Waiting(frame, features, composition, output, self._state_now(), before),
         )
         references = _with_idle(rolling.remembered(references, last, faded=fade >= 1.0), references, brief)
@@ -215,7 +229,7 @@ class Session:
             outputs, waiting = outputs + [_completed(each) for each in waiting[:content]], waiting[content:]
 
         # Remember: only now, when nothing can fail any more.
-        self._waiting = waiting
+        self._waiting, self._unpainted = waiting, ()
         self._references = references
         self._progress = replace(progress, rekey=False)
         self._seen = replace(seen, last=now) if seen and not keyframe else Seen(now, frame.pts, now)
@@ -224,10 +238,8 @@ class Session:
 
     def finish(self) -> Step:
         """The outputs that are still to come: all that wait, in their order, as nothing comes after them for now."""
-        if not self._waiting:
-            return []
-        outputs, self._progress = yield from self._settled(self._waiting, self._references, self._progress)
-        self._waiting = ()
+        outputs, self._progress = yield from self._concluded(self._progress)
+        self._waiting, self._unpainted = (), ()
         return outputs
 
     def snapshot(self) -> bytes:
@@ -236,7 +248,7 @@ class Session:
 
     def state(self) -> State:
         """All that the next step depends on, as it was before the first frame that waits: that is to come again."""
-        return self._waiting[0].state if self._waiting else self._state_now()
+        return self._held[0].state if self._held else self._state_now()
 
     def restore(self, data: bytes) -> None:
         """Goes on from a snapshot as if nothing had happened. Raises SnapshotError; the session is then as before."""
@@ -245,20 +257,64 @@ class Session:
             raise snapshot.SnapshotError("the snapshot is of a live session; this one is of pacing 'every'")
         if state.size != self.size:
             raise snapshot.SnapshotError(f"the snapshot's canvas is {state.size}, this session's {self.size}")
-        self._waiting = ()
+        self._take_up(state)
+
+    def _take_up(self, state: State) -> None:
+        self._waiting, self._unpainted = (), ()
         self.brief, self.epoch = state.brief, state.epoch
         self._references, self._progress = state.references, state.progress
         self._seen = None
-        keyframe, last = state.references.keyframe, state.references.last
-        if self._flow and keyframe is not None and last is not None:
+        last = state.references.last
+        if self._flow and last is not None:
+            keyframe = state.references.keyframe or last
             self._seen = Seen(glance(keyframe.frame.bgr), keyframe.frame.pts, glance(last.frame.bgr))
+
+    @property
+    def _held(self) -> Sequence[Waiting | Unpainted]:
+        return (*self._waiting, *self._unpainted)
 
     def _state_now(self) -> State:
         return State(self.brief, self.size, self.epoch, self._references, self._progress)
 
     def _check_rest(self) -> None:
-        if self._waiting:
+        if self.waiting:
             raise ValueError(f"frames {self.waiting} wait for what comes: `finish` comes before a change")
+
+    def _held_back(self, frame: Frame, now: Glance, epoch: int, references: References, progress: Progress) -> Step:
+        """Has a frame wait for the first keyframe of its shot. What goes out are those that wait no longer."""
+        outputs: list[Output] = []
+        unpainted = (*self._unpainted, Unpainted(frame, self._state_now()))
+        if epoch != self.epoch:
+            outputs, progress = yield from self._concluded(progress)
+            unpainted = unpainted[-1:]
+        going = backward.going(unpainted, self.brief)
+        alone, progress = yield from backward.each_alone(unpainted[:going], epoch, self.brief, progress)
+
+        self._waiting, self._unpainted = (), unpainted[going:]
+        self._references = replace(references, last=Last(frame.alone, frame.bgr, Origins.of(0, frame.bgr.shape)))
+        self._progress = progress
+        self._seen = Seen(now, frame.pts, now)
+        self.epoch = epoch
+        return outputs + alone
+
+    def _concluded(self, progress: Progress) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
+        """What goes out of all that waits, as nothing comes after it, and where the film stands. It does not fail."""
+        if self._unpainted:
+            return (yield from backward.each_alone(self._unpainted, self.epoch, self.brief, progress))
+        if self._waiting:
+            return (yield from self._settled(self._waiting, self._references, progress))
+        return [], progress
+
+    def _painted_back(
+        self, unpainted: Sequence[Unpainted], keyframe: Reference, progress: Progress
+    ) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
+        """What goes out of the frames before a keyframe, which they follow, the film run backward. It does not fail."""
+        back = Session(self.brief, self.size, guesses=self._guesses, habits=self._habits)
+        back._take_up(backward.start(keyframe, replace(self._state_now(), progress=progress)))
+        outputs, left = yield from backward.followed(back.step, unpainted)
+        progress = replace(progress, next_job=back._progress.next_job)
+        alone, progress = yield from backward.each_alone(left, self.epoch, self.brief, progress)
+        return (yield from backward.joined(alone + outputs, unpainted, self._progress, progress))
 
     def _settled(
         self,
@@ -342,29 +398,16 @@ class Session:
         if not boxes:
             return boxes, [], progress
         jobs = rolling.hole_jobs(frame, epoch, self.brief, boxes, composition, references.keyframe, progress)
-        repaints = [picture for picture, _ in (yield from _painted(jobs))]
+        repaints = [picture for picture, _ in (yield from paintings(jobs))]
         return boxes, repaints, replace(progress, next_job=progress.next_job + len(jobs))
 
     def _alone(self, frame: Frame) -> Step:
         """Paints a frame without flow: as a keyframe, from which nothing is remembered."""
         progress = rolling.left_since(self._progress, frame.pts)
         job = rolling.keyframe_job(frame, self.epoch, self.brief, progress, References())
-        [(painted, memory)] = yield from _painted([job])
+        [(painted, memory)] = yield from paintings([job])
         self._progress = replace(_after_keyframe(progress, job), memory=rolling.lasting(memory, self._habits))
-        whole, pixels = Composition.of(painted, 1, painted.shape[:2]), painted.shape[0] * painted.shape[1]
-        last = Last(frame.alone, painted, whole.origins)
-        return [_output(last, self.epoch, whole.holes, whole.holes, None, keyframe=True, painted_pixels=pixels)]
-
-
-def _painted(jobs: Sequence[PaintJob]) -> Generator[Ask, Any, list[tuple[Picture, bytes | None]]]:
-    """The painted pictures, each with its memory. Raises RefusedError with the painter's code if one is missing."""
-    done: list[PaintDone] = yield PaintAsk(jobs)
-    pictures = []
-    for each in done:
-        if each.image is None:
-            raise RefusedError(each.error or Code.PAINTER_FAILED, each.why or "the painter gave no picture")
-        pictures.append((each.image, each.memory))
-    return pictures
+        return [whole_output(frame, painted, self.epoch, keyframe=True)]
 
 
 def _painted_too(waiting: Waiting, composition: Composition, boxes: Sequence[Box]) -> Waiting:
@@ -436,22 +479,3 @@ def _with_repaint(
     patch = rolling.patch_of(under, number, holes, boxes, repaints, grid, brief.feather)
     origins = composition.origins.painted(on_grid(holes, grid), number)
     return references.plus(patch), replace(composition, paint=patch.painted, origins=origins)
-
-
-def _output(
-    last: Last, epoch: int, holes: Mask, filled: Mask, match: Match | None, *, keyframe: bool, painted_pixels: int
-) -> Output:
-    provenance = Provenance.PAINTED if match is None else Provenance.WARPED
-    return Output(
-        index=last.frame.index,
-        pts=last.frame.pts,
-        epoch=epoch,
-        raw=last.frame.bgr,
-        picture=last.painted,
-        provenance=Provenance.FILLED if filled.any() and not keyframe else provenance,
-        keyframe=keyframe,
-        holes=holes,
-        hops=last.origins.hops,
-        match=match,
-        painted_pixels=painted_pixels,
-    )

@@ -71,7 +71,7 @@ def _state(plain: Mapping[str, Any]) -> State:
     idle = tuple(_read_reference(each, (height, width)) for each in plain["idle"])
     references = References(last, {each.number: each for each in read}, idle, int(plain["numbered"]))
     live = None if plain["live"] is None else _read_live(plain["live"])
-    _check(references, len(read), live)
+    _check(references, len(read))
     return State(
         Brief.model_validate(plain["brief"]),
         (int(width), int(height)),
@@ -146,7 +146,7 @@ def _read_ratio(plain: tuple[int, int] | None) -> Fraction | None:
     return None if plain is None else Fraction(*plain)
 
 
-def _check(references: References, count: int, live: LiveProgress | None) -> None:
+def _check(references: References, count: int) -> None:
     """Raises ValueError for references that no session can have."""
     numbers = list(references.kept)
     if len(numbers) < count or not all(1 <= number <= MOST_NUMBER for number in numbers):
@@ -154,7 +154,7 @@ def _check(references: References, count: int, live: LiveProgress | None) -> Non
     if not all(each.keyframe for each in references.idle):
         raise ValueError("what is idle must be keyframes")
     last, keyframe = references.last, references.keyframe
-    if (numbers and (last is None or keyframe is None)) or (live is None and last is not None and keyframe is None):
+    if numbers and (last is None or keyframe is None):
         raise ValueError(f"{count} references without a keyframe or a last output")
     if last is not None and not set(np.unique(last.origins.number).tolist()) <= {0, *numbers}:
         raise ValueError(f"the last output comes from references that are not among {numbers}")
