@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -20,7 +20,7 @@ from .compare import command as compare_command
 from .errors import MediaError
 from .film.formats import CODECS
 from .flags import DAEMON_HELP, add_brief_flags, add_extract_flags, add_session_flags, brief_changes
-from .keyframes import Choice, Chosen, choose
+from .keyframes import WORTH_S, Choice, Selection, choose
 from .leaving import leave
 from .page import command as page_command
 from .painting import Client
@@ -32,10 +32,7 @@ from .tether import end_with_stdin
 FAILED, INTERRUPTED = 1, 130
 
 # The fields of the Brief that say what makes a keyframe.
-CHOICE_FIELDS = (
-    *("keyframe_threshold", "keyframe_gap_min_s", "keyframe_gap_max_s", "cut_detection", "hole_limit", "hole_limit_s"),
-    *("confidence", "max_hops"),
-)
+CHOICE_FIELDS = ("cut_detection",)
 
 # Of seconds that are to be given again: microseconds, in the longest film.
 SECONDS_DIGITS = 12
@@ -131,10 +128,12 @@ def _add_keyframes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder for PNG pictures, made if it is missing")
     add_extract_flags(parser, "choose")
     parser.add_argument("--force", action="store_true", help="overwrite pictures of frames that are in DIR")
+    worth = f"paint what shows as much as this of a film that no other still shows; more: fewer stills [{WORTH_S}]"
+    parser.add_argument("--worth-s", type=float, default=WORTH_S, metavar="SECONDS", help=worth)
     parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
     parser.add_argument("--flow", help="one of the daemon's flow engines [its first]")
-    parser.add_argument("--max-pixels", type=int, help="look at no more pixels than this [the daemon's limit]")
-    add_brief_flags(parser, CHOICE_FIELDS, "what makes a keyframe")
+    parser.add_argument("--max-pixels", type=int, help="as for `warpaint run` [the daemon's limit]")
+    add_brief_flags(parser, CHOICE_FIELDS, "where the film cuts")
     parser.set_defaults(command=_keyframes)
 
 
@@ -181,11 +180,12 @@ def _keyframes(arguments: argparse.Namespace) -> None:
         start_s=arguments.start,
         end_s=arguments.end,
         rate=arguments.rate,
+        worth_s=arguments.worth_s,
         force=arguments.force,
     )
     with _shown("looking") as show:
-        chosen, figures = choose(choice, say=say, progress=show)
-    _print_keyframes(choice, chosen, figures.frames)
+        selection, figures = choose(choice, say=say, progress=show)
+    _print_keyframes(choice, selection, figures.frames)
 
 
 def _pipe(arguments: argparse.Namespace) -> None:
@@ -261,16 +261,18 @@ def _print_figures(figures: Figures) -> None:
     console.print(table)
 
 
-def _print_keyframes(choice: Choice, chosen: Sequence[Chosen], frames: int) -> None:
+def _print_keyframes(choice: Choice, selection: Selection, frames: int) -> None:
     """Which frames are to be painted, and what to do with them."""
     out = Console(highlight=False)
 
     def line(text: str) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
-    line(f"{len(chosen)} of {frames} frames are worth painting; they are in {choice.folder}:")
-    for each in chosen:
+    line(f"{len(selection.frames)} of {frames} frames are worth painting; they are in {choice.folder}:")
+    for each in selection.frames:
         line(f"  {each.file.name}  at {each.time_s:.2f} s")
+    more = f"--worth-s {choice.worth_s / 2:g}"
+    line(f"They show {100 * selection.share:.0f} % of what is seen in the film; more of them, by {more}, show more.")
     extract = "".join(
         f" {flag} {value:.{SECONDS_DIGITS}g}"
         for flag, value in (("--start", choice.start_s), ("--end", choice.end_s))

@@ -1,12 +1,12 @@
 """Paints a whole film: every frame, in order, with its time."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import DaemonGone
 from .feed import fed
-from .film.media import Film, FilmFrame
+from .film.media import FilmFrame
 from .images import NO_STILLS, Stills, still_of
 from .painting import Client, PaintedImage, Session
 
@@ -19,7 +19,9 @@ class PaintedPair:
     painted: PaintedImage
 
 
-def painted_film(film: Film, client: Client, session: Session, stills: Stills = NO_STILLS) -> Iterator[PaintedPair]:
+def painted_film(
+    film: Iterable[FilmFrame], client: Client, session: Session, stills: Stills = NO_STILLS
+) -> Iterator[PaintedPair]:
     """The frames of the film, painted, in order, each as soon as it is there.
 
     stills: frames as somebody has painted them, as they are stored, by number, counted from the first that is read.

@@ -3,10 +3,10 @@
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from .film.media import Film, FilmFrame
+from .film.media import FilmFrame
 
 # Frames decoded ahead: enough that reading and painting overlap, few enough that a pipe is not far behind.
 FRAMES_AHEAD = 2
@@ -15,7 +15,7 @@ FRAMES_AHEAD = 2
 class Feed:
     """The frames of a film. `fileno` is readable while there is one to take, or the film is over."""
 
-    def __init__(self, film: Film) -> None:
+    def __init__(self, film: Iterable[FilmFrame]) -> None:
         self._film = film
         self._frames: queue.Queue[FilmFrame | Exception | None] = queue.Queue(FRAMES_AHEAD)
         self._readable, self._writable = os.pipe()
@@ -63,7 +63,7 @@ class Feed:
 
 
 @contextmanager
-def fed(film: Film) -> Iterator[Feed]:
+def fed(film: Iterable[FilmFrame]) -> Iterator[Feed]:
     """A Feed that is reading."""
     feed = Feed(film)
     feed._thread.start()

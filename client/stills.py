@@ -62,6 +62,14 @@ def runs(indices: Sequence[int]) -> list[str]:
     return said
 
 
+def check_read_twice(source: Path) -> None:
+    """Raises MediaError for a film that cannot be."""
+    if not source.is_dir() and not seekable(source):
+        raise MediaError(
+            f"{source} cannot be read twice: frames can be counted in a file or in a folder of pictures alone"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Where an extract lies in its film, in frames of the film, counted from 0.
@@ -88,10 +96,7 @@ def span_of(
     As open_film has it: frames from start_s on, and before end_s. Raises MediaError for a film that cannot be read
     twice.
     """
-    if not source.is_dir() and not seekable(source):
-        raise MediaError(
-            f"{source} cannot be read twice: frames can be counted in a file or in a folder of pictures alone"
-        )
+    check_read_twice(source)
     start, end = moment(start_s or 0.0), None if end_s is None else moment(end_s)
     span, count = Span(), 0
     with open_film(source, rate=rate) as film:

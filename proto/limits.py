@@ -43,6 +43,11 @@ MAX_SESSION = 2**31 - 1
 # No daemon keeps more frames of one session in hand than this, whatever it is configured to.
 MAX_WINDOW = 1_024
 
+# Of these so many wait for what comes after them, and not if they take so many bytes with all that belongs to them:
+# those of 768x512 pixels take 21 MB each, of a painter that is quick 17 MB, and 8 MB while nothing is painted of them.
+MAX_WAITING = 512
+MAX_WAITING_BYTES = 2**31
+
 # Raw pictures that may be on their way to somebody who watches: more would be seen no sooner, and fill memory.
 MAX_WATCH_WINDOW = 16
 

@@ -14,8 +14,8 @@ from ..engines.blend import cross_faded
 from ..engines.compose import Origins
 from ..proto.brief import Brief
 from ..proto.errors import RefusedError
+from ..proto.limits import MAX_WAITING, MAX_WAITING_BYTES
 from ..proto.messages import Provenance
-from . import lookahead
 from .asks import Ask, Output, PaintAsk, Step
 from .outputs import paintings, whole_output
 from .rolling import keyframe_job
@@ -54,7 +54,7 @@ def going(unpainted: Sequence[Unpainted], brief: Brief) -> int:
     pixels = last.bgr.shape[0] * last.bgr.shape[1]
     if len(unpainted) > 1 and last.pts < unpainted[-2].frame.pts:  # time has begun anew
         return len(unpainted) - 1
-    room = min(lookahead.MOST_WAITING, lookahead.MOST_WAITING_BYTES // (PAINTED_BYTES * pixels))
+    room = min(MAX_WAITING, MAX_WAITING_BYTES // (PAINTED_BYTES * pixels))
     waited_s = [float(last.pts - each.frame.pts) for each in unpainted]  # as the Brief's: 1/25 s is 0.04 s
     in_time = [each for each in waited_s if each < brief.lookahead_s]
     return len(unpainted) - min(len(in_time), room)

@@ -14,14 +14,10 @@ from numpy.typing import NDArray
 from ..engines.base import Features, Flow, Frame, Mask, Match, MatchRequest
 from ..engines.compose import Composition, Source, brought_back, come_in, led, on_grid, solid
 from ..proto.brief import Brief
+from ..proto.limits import MAX_WAITING, MAX_WAITING_BYTES
 from .asks import Ask, MatchAsk, Output
 from .rolling import Scale, coarse, led_on, share, sources_of
 from .state import References, State
-
-# No more frames wait at a time: a client is given credit for them, which has an end.
-MOST_WAITING = 512
-# Nor so many bytes: a frame of 768x512 pixels holds 21 MB while it waits, of a painter that is quick 17 MB.
-MOST_WAITING_BYTES = 2**30
 
 # What is still a hole when frames go out came and went between two paintings. It is painted in the frame that shows
 # most of it, and seen in the others; but not what is seen for less than so many seconds on end, as it would flash, nor
@@ -31,8 +27,10 @@ WORTH_PAINTING = 0.01
 MOST_PAINTINGS = 4
 
 # So many frames before the last one, and again after as many, a frame is sought in the last one itself, as what is led
-# on from frame to frame strays and is worn. To seek it in all takes half as long again, and is no steadier.
+# on from frame to frame strays and is worn. To seek it in all takes half as long again, and is no steadier. But of a
+# painter that is quick frames wait for longer: each is sought, which leaves a seventh less of `--stills` unexplained.
 SOUGHT_EVERY = 8
+SOUGHT_EVERY_AT_ONCE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def going(waiting: Sequence[Waiting], brief: Brief) -> int:
 
 
 def _full(waiting: Sequence[Waiting]) -> bool:
-    return len(waiting) >= MOST_WAITING or sum(each.nbytes for each in waiting) >= MOST_WAITING_BYTES
+    return len(waiting) >= MAX_WAITING or sum(each.nbytes for each in waiting) >= MAX_WAITING_BYTES
 
 
 def _may_fade(each: Waiting, waiting: Sequence[Waiting], brief: Brief) -> bool:
@@ -106,12 +104,12 @@ def _waited_s(each: Waiting, waiting: Sequence[Waiting]) -> float:
 
 
 def looked_back(
-    waiting: Sequence[Waiting], references: References, scale: Scale, brief: Brief
+    waiting: Sequence[Waiting], references: References, scale: Scale, brief: Brief, *, every: int = SOUGHT_EVERY
 ) -> Generator[Ask, Any, list[Waiting]]:
     """The frames, in their order, with what the later ones show of their holes; references: as the last one left them.
 
-    From the last one back, each is sought in the one after it, and now and then in the last one itself. What none shows
-    stays a hole.
+    From the last one back, each is sought in the one after it, and after so many (`every`, see SOUGHT_EVERY) in the
+    last one itself. What none shows stays a hole.
     """
     last = waiting[-1]
     first = next((place for place, each in enumerate(waiting[:-1]) if each.composition.holes.any()), len(waiting) - 1)
@@ -123,7 +121,7 @@ def looked_back(
         [to_after] = yield MatchAsk(MatchRequest(each.features, [after.features], [None]), scale.flow)
         later = [(after, to_after)]
         to_last = led_on(coarse(to_after.flow), to_last)
-        if len(done) % SOUGHT_EVERY == 0:
+        if len(done) > 1 and len(done) % every == 0:
             [direct] = yield MatchAsk(MatchRequest(each.features, [last.features], [to_last]), scale.flow)
             to_last = coarse(direct.flow)
             later.insert(0, (last, direct))

@@ -333,7 +333,8 @@ class Session:
         they are in a film that does not look ahead.
         """
         with suppress(RefusedError):
-            waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief)
+            every = lookahead.SOUGHT_EVERY_AT_ONCE if self._habits.at_once else lookahead.SOUGHT_EVERY
+            waiting = yield from lookahead.looked_back(waiting, references, self._scale, self.brief, every=every)
             if comes_before:
                 waiting = yield from lookahead.faded_in(waiting, references, self._scale, self.brief)
         waiting = waiting[:going]

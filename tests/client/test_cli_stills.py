@@ -1,8 +1,10 @@
 """`warpaint keyframes` and `warpaint run --stills` as a user runs them: real commands, a real daemon, a real clip."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from support.clips import clip, frames
 from support.daemon import Daemon
+from warpaint.client import keyframes
+from warpaint.client.keyframes import Choice, choose
 from warpaint.engines.measures import detail_ratio, psnr
 
 WARPAINT = Path(sys.executable).with_name("warpaint")
@@ -129,13 +133,14 @@ def test_keyframes_are_written_by_their_frame_and_told(
     said = done("keyframes", shot, tmp_path / "my stills", daemon=shared_daemon)
     files = sorted((tmp_path / "my stills").iterdir())
     indices = [int(file.stem.removeprefix("frame_")) for file in files]
-    assert indices[0] == 0
     assert 1 <= len(files) < COUNT / 4
+    assert COUNT / 4 < indices[0] < COUNT * 3 / 4  # a still is followed both ways
     for file, index in zip(files, indices, strict=True):
         assert file.name == f"frame_{index:06d}.png"
         np.testing.assert_array_equal(read(file), raw[index])
         assert f"{file.name}  at {index / 25:.2f} s" in said
     assert f"{len(files)} of {COUNT} frames are worth painting" in said
+    assert re.search(r"They show [6-9][0-9] % of what is seen in the film; more of them, by --worth-s 0.125,", said)
     assert f"warpaint run {shot} OUT --stills '{tmp_path / 'my stills'}'" in said
 
 
@@ -187,15 +192,57 @@ def test_frames_that_no_still_is_near_are_told(
     assert "no_still: a keyframe came without its still, and there was none before it" in said
 
 
+def test_a_film_that_comes_back_to_a_shot_needs_no_still_there(
+    raw: list[Picture], tmp_path: Path, shared_daemon: Daemon
+) -> None:
+    other = list(frames("carphone_pristine", SIZE, stop=8))
+    source = film_of(tmp_path / "film.mkv", [*raw[:10], *other, *raw[10:18]])
+    said = done("keyframes", source, tmp_path / "stills", daemon=shared_daemon)
+    first, second = (int(file.stem.removeprefix("frame_")) for file in sorted((tmp_path / "stills").iterdir()))
+    assert first < 10 <= second < 18
+    assert "2 of 26 frames are worth painting" in said
+    repaint(tmp_path / "stills", lambda picture: 255 - picture)
+    flags = ("--stills", tmp_path / "stills", "--codec", "ffv1")
+    assert "No still" not in done("run", source, tmp_path / "out.mkv", *flags, daemon=shared_daemon)
+
+
+def test_the_more_stills_are_to_be_worth_the_fewer_there_are(shot: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    counts = []
+    for worth_s in (0.05, 10):
+        done("keyframes", shot, tmp_path / str(worth_s), "--worth-s", worth_s, daemon=shared_daemon)
+        counts.append(len(list((tmp_path / str(worth_s)).iterdir())))
+    assert counts[0] > 2
+    assert counts[1] == 1
+
+
+def test_a_shot_that_is_too_long_to_be_looked_at_at_once_goes_on(
+    shot: Path, tmp_path: Path, shared_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = Choice(shot, tmp_path / "whole", {}, daemon=shared_daemon.addresses[0], worth_s=1.0)
+    done: list[int] = []
+    selection, figures = choose(choice, say=print, progress=lambda figures: done.append(figures.frames))
+    assert done == sorted(done)
+    assert done[-1] == figures.frames == COUNT
+    assert len(selection.frames) == 1
+    monkeypatch.setattr(keyframes, "MOST_LOOKS", 3)
+    in_parts, _ = choose(replace(choice, folder=tmp_path / "parts"), say=print, progress=lambda _: None)
+    assert 1 <= len(in_parts.frames) <= 2
+    assert in_parts.lasts_s == pytest.approx(selection.lasts_s) == pytest.approx(COUNT / 25)
+    assert 0.5 < in_parts.share <= selection.share + 0.01
+
+
 def test_a_film_with_an_extract_and_a_cut(raw: list[Picture], tmp_path: Path, shared_daemon: Daemon) -> None:
     """Indices are those of the whole film; a shot without a still has the colours of the last one."""
     other = list(frames("carphone_pristine", SIZE, stop=8))
     source = film_of(tmp_path / "film.mkv", [*raw[:10], *other])
     said = done("keyframes", source, tmp_path / "stills", "--start", 0.15, daemon=shared_daemon)
-    assert sorted(file.name for file in (tmp_path / "stills").iterdir()) == ["frame_000004.png", "frame_000010.png"]
-    assert "frame_000010.png  at 0.40 s" in said
+    first, second = sorted((tmp_path / "stills").iterdir())
+    assert first.name in ("frame_000004.png", "frame_000008.png")  # there are no others between the looks
+    index = int(second.stem.removeprefix("frame_"))
+    assert 10 <= index < 18
+    assert f"{second.name}  at {index / 25:.2f} s" in said
     assert "--start 0.15" in said
-    (tmp_path / "stills" / "frame_000010.png").unlink()
+    second.unlink()
     repaint(tmp_path / "stills", lambda picture: 255 - picture)
     assert cv2.imwrite(str(tmp_path / "stills" / "frame_000001.png"), raw[1])
     flags = ("--stills", tmp_path / "stills", "--start", 0.15, "--codec", "ffv1")
@@ -234,13 +281,15 @@ def test_another_size_is_scaled_and_told(shot: Path, stills: Path, tmp_path: Pat
     (tmp_path / "large").mkdir()
     for file in stills.iterdir():
         assert cv2.imwrite(str(tmp_path / "large" / file.name), cv2.resize(read(file), None, fx=2, fy=2))
-    said = done("run", shot, tmp_path / "out", "--stills", tmp_path / "large", "--end", 0.2, daemon=shared_daemon)
-    assert "Stills are scaled to 320x136: frame_000000.png" in said
-    assert np.abs(written(tmp_path / "out")[0].astype(int) - read(stills / "frame_000000.png")).mean() < 8
+    said = done("run", shot, tmp_path / "out", "--stills", tmp_path / "large", daemon=shared_daemon)
+    [still] = stills.iterdir()
+    assert f"Stills are scaled to 320x136: {still.name}" in said
+    index = int(still.stem.removeprefix("frame_"))
+    assert np.abs(written(tmp_path / "out")[index].astype(int) - read(still)).mean() < 8
 
 
 def test_a_canvas_that_is_smaller_is_told(shot: Path, stills: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
-    flags = ("--stills", stills, "--max-pixels", 20_000, "--end", 0.1)
+    flags = ("--stills", stills, "--max-pixels", 20_000)
     said = done("run", shot, tmp_path / "out", *flags, daemon=shared_daemon)
     assert "enlarged to 320x136, its stills too" in said
 
@@ -251,9 +300,10 @@ def test_a_canvas_that_is_smaller_is_told(shot: Path, stills: Path, tmp_path: Pa
 def test_stills_that_cannot_be_used_are_named(shot: Path, stills: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.mkdir()
+    [still] = stills.iterdir()
     for name, picture in {
-        "frame_000001.png": read(stills / "frame_000000.png"),
-        "frame_000500.png": read(stills / "frame_000000.png"),
+        "frame_000001.png": read(still),
+        "frame_000500.png": read(still),
         "frame_000002.png": np.zeros((64, 64, 3), np.uint8),
     }.items():
         assert cv2.imwrite(str(wrong / name), picture)
@@ -331,8 +381,16 @@ def test_what_keyframes_cannot_do_is_told(
     assert told in refused("keyframes", source, folder, daemon=shared_daemon)
 
 
+def test_stills_are_to_be_worth_something(shot: Path, tmp_path: Path) -> None:
+    said = refused("keyframes", shot, tmp_path / "new", "--worth-s", 0)
+    assert "a still is to be worth more than 0 s, not 0" in said
+    assert not (tmp_path / "new").exists()
+
+
 def test_keyframes_need_a_flow(shot: Path, tmp_path: Path) -> None:
-    assert "without a flow every frame is a keyframe" in refused("keyframes", shot, tmp_path / "new", "--flow", "none")
+    assert "without a flow no frame is seen in another" in refused(
+        "keyframes", shot, tmp_path / "new", "--flow", "none"
+    )
     assert not (tmp_path / "new").exists()
 
 

@@ -17,7 +17,7 @@ from warpaint.engines.painters.stills import Stills
 from warpaint.proto.brief import Brief
 from warpaint.proto.errors import Code, RefusedError
 from warpaint.proto.messages import Provenance
-from warpaint.server import backward, lookahead
+from warpaint.server import backward
 from warpaint.server.asks import Output
 from warpaint.server.session import Session
 
@@ -186,13 +186,15 @@ def test_what_is_followed_comes_in_over_those(moving: list[Frame]) -> None:
 
 def test_for_want_of_room_they_wait_no_longer(moving: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     room = 5 * backward.PAINTED_BYTES * SIZE[0] * SIZE[1]
-    monkeypatch.setattr(lookahead, "MOST_WAITING_BYTES", room)
+    monkeypatch.setattr(backward, "MAX_WAITING_BYTES", room)
     showing = Showing()
-    counts = [len(outputs) for outputs in showing.show(marked(moving, 8))]
-    assert counts[:9] == [0] * 5 + [1] * 3 + [6]
-    assert showing.session.nbytes < 2 * room
+    counts = [len(outputs) for outputs in showing.show(moving[:8])]
+    assert counts == [0] * 5 + [1] * 3
+    assert showing.session.nbytes < room / 2
+    [outputs] = showing.show(marked(moving, 8)[8:9])
+    assert len(outputs) == 6
     monkeypatch.undo()
-    monkeypatch.setattr(lookahead, "MOST_WAITING", 3)
+    monkeypatch.setattr(backward, "MAX_WAITING", 3)
     counts = [len(outputs) for outputs in Showing().show(moving)]
     assert counts == [0] * 3 + [1] * 9
 

@@ -155,7 +155,7 @@ def test_time_that_jumps_back_ends_the_wait(leaving: list[Frame]) -> None:
 
 
 def test_no_more_frames_wait_than_there_is_credit_for(leaving: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookahead, "MOST_WAITING", 3)
+    monkeypatch.setattr(lookahead, "MAX_WAITING", 3)
     brief = BRIEF.changed({"repaint_gap_s": 1000.0})
     assert [len(each) for each in Showing(Session(brief, SIZE)).show(leaving[:8])] == [1, 0, 0, 3, 0, 0, 3, 0]
 
@@ -164,7 +164,7 @@ def test_no_more_bytes_wait_than_there_is_room_for(leaving: list[Frame], monkeyp
     brief, showing = BRIEF.changed({"repaint_gap_s": 1000.0}), Showing(Session(BRIEF, SIZE))
     showing.show(leaving[:2])
     one = showing.session._waiting[0].nbytes
-    monkeypatch.setattr(lookahead, "MOST_WAITING_BYTES", 2 * one - 1)
+    monkeypatch.setattr(lookahead, "MAX_WAITING_BYTES", 2 * one - 1)
     assert [len(each) for each in Showing(Session(brief, SIZE)).show(leaving[:6])] == [1, 0, 2, 0, 2, 0]
 
 
