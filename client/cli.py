@@ -19,6 +19,7 @@ from .bridge import command as bridge_command
 from .compare import command as compare_command
 from .errors import MediaError
 from .film.formats import CODECS
+from .film.media import DEFAULT_RATE
 from .flags import DAEMON_HELP, add_brief_flags, add_extract_flags, add_session_flags, brief_changes
 from .keyframes import WORTH_S, Choice, Selection, choose
 from .leaving import leave
@@ -31,7 +32,7 @@ from .tether import end_with_stdin
 # As shells know them: an error, and 128 + SIGINT.
 FAILED, INTERRUPTED = 1, 130
 
-# The fields of the Brief that say what makes a keyframe.
+# The fields of the Brief that say where a film cuts.
 CHOICE_FIELDS = ("cut_detection",)
 
 # Of seconds that are to be given again: microseconds, in the longest film.
@@ -132,7 +133,9 @@ def _add_keyframes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worth-s", type=float, default=WORTH_S, metavar="SECONDS", help=worth)
     parser.add_argument("--daemon", metavar="ADDRESS", help=DAEMON_HELP)
     parser.add_argument("--flow", help="one of the daemon's flow engines [its first]")
-    parser.add_argument("--max-pixels", type=int, help="as for `warpaint run` [the daemon's limit]")
+    parser.add_argument(
+        "--max-pixels", type=int, help="as for `warpaint run`: of larger frames fewer wait [the daemon's]"
+    )
     add_brief_flags(parser, CHOICE_FIELDS, "where the film cuts")
     parser.set_defaults(command=_keyframes)
 
@@ -271,13 +274,15 @@ def _print_keyframes(choice: Choice, selection: Selection, frames: int) -> None:
     line(f"{len(selection.frames)} of {frames} frames are worth painting; they are in {choice.folder}:")
     for each in selection.frames:
         line(f"  {each.file.name}  at {each.time_s:.2f} s")
-    more = f"--worth-s {choice.worth_s / 2:g}"
-    line(f"They show {100 * selection.share:.0f} % of what is seen in the film; more of them, by {more}, show more.")
+    line(f"They show {100 * selection.share:.0f} % of what is seen in the film.")
+    line(f"A smaller --worth-s than {choice.worth_s:g} finds more of them that show more; name another folder then.")
     extract = "".join(
         f" {flag} {value:.{SECONDS_DIGITS}g}"
         for flag, value in (("--start", choice.start_s), ("--end", choice.end_s))
         if value is not None
     )
+    extract += f" --rate {choice.rate}" if choice.rate != DEFAULT_RATE else ""
+    extract += f" --max-pixels {choice.max_pixels}" if choice.max_pixels else ""
     line("Paint them, each under its name and in its size, and have the film follow them:")
     line(f"  warpaint run {shlex.quote(str(choice.source))} OUT --stills {shlex.quote(str(choice.folder))}{extract}")
 

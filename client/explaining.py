@@ -1,9 +1,11 @@
 """Which frames of a shot explain most of the others: an exact choice, by how much of each is seen in each.
 
-Shares are 0 to 1, times seconds; the frames of a shot are counted from 0, in their order.
+Shares are 0 to 1; the frames of a shot are counted from 0, in their order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +17,48 @@ GOES_ON = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a painted frame is followed, seconds: as far as frames wait for it.
+
+    first: the first one of a shot, before which nothing is painted; later: another one.
+    """
+
+    first_s: float
+    later_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """Frames of one shot. seen: [n, n], by painted frame and frame, how much of that is seen in it.
 
-    known: [n], how much paintings of earlier shots show; 0, if it does not go on with one. lasts_s: [n], how long each
-    frame stands for.
+    known: [n], how much paintings of earlier shots show; 0, if it does not go on with one. times_s: [n], when they are
+    shown; lasts_s: [n], how long each stands for.
     """
 
     seen: Shares
     known: Shares
+    times_s: Shares
     lasts_s: Shares
+    reach: Reach
 
     @property
     def goes_on(self) -> bool:
         """Whether it may do without a painting of its own."""
         return bool(self.known[0] >= GOES_ON)
+
+    @property
+    def by_first(self) -> Shares:
+        """What the first painting shows of each frame, [n, n], in which frames that cannot wait for it are not seen."""
+        return self._within(self.reach.later_s if self.goes_on else self.reach.first_s)
+
+    @property
+    def by_later(self) -> Shares:
+        """What another one shows, as `by_first`."""
+        return self._within(self.reach.later_s)
+
+    def _within(self, reach_s: float) -> Shares:
+        too_early = self.times_s[:, None] - self.times_s > reach_s
+        return np.maximum(np.where(too_early, 0.0, self.seen), self.known)
 
 
 def mirrored(ahead: Shares) -> Shares:
@@ -40,29 +69,23 @@ def mirrored(ahead: Shares) -> Shares:
     return np.triu(ahead) + np.triu(ahead, 1).T
 
 
-def within_reach(seen: Shares, times_s: Shares, reach_s: float) -> Shares:
-    """The shares without frames so far before the one that is painted that they cannot wait for it. times_s: [n]."""
-    too_early = times_s[:, None] - times_s > reach_s
-    return np.where(too_early, 0.0, seen)
-
-
 def best(shot: Shot, worth_s: float) -> list[int]:
     """The frames to paint, ascending, so that most is seen: each costs as much as worth_s of a film that is all seen.
 
     A frame is made of the painted ones next to it. There is at least one, unless the shot goes on with an earlier one.
     """
-    shown = np.maximum(shot.seen, shot.known) * shot.lasts_s
-    n = len(shown)
+    first, later = shot.by_first * shot.lasts_s, shot.by_later * shot.lasts_s
+    n = len(first)
     gains, before = np.zeros(n), np.zeros(n, np.int64)
     for b in range(n):
-        gains[b], before[b] = shown[b, :b].sum(), -1
+        gains[b], before[b] = first[b, :b].sum(), -1
         if b:
-            between = np.triu(np.maximum(shown[:b, :b], shown[b, :b])).sum(axis=1)
+            between = np.triu(np.maximum(later[:b, :b], later[b, :b])).sum(axis=1)
             a = int(np.argmax(gains[:b] + between))
             if gains[a] + between[a] > gains[b]:
                 gains[b], before[b] = gains[a] + between[a], a
         gains[b] -= worth_s
-    whole = gains + np.triu(shown).sum(axis=1)
+    whole = gains + np.triu(later).sum(axis=1)
     last = int(np.argmax(whole))
     if shot.goes_on and float((shot.known * shot.lasts_s).sum()) >= whole[last]:
         return []
@@ -73,11 +96,14 @@ def best(shot: Shot, worth_s: float) -> list[int]:
     return chosen[::-1]
 
 
-def explained_s(shot: Shot, chosen: list[int]) -> float:
+def explained_s(shot: Shot, chosen: Sequence[int]) -> float:
     """How much of the film these frames show, as seconds of one that is all seen."""
-    seen = shot.known.copy()
-    for place, frame in enumerate(chosen):
-        first = 0 if not place else chosen[place - 1]
-        end = len(seen) if place + 1 == len(chosen) else chosen[place + 1]
-        seen[first:end] = np.maximum(seen[first:end], shot.seen[frame, first:end])
-    return float((seen * shot.lasts_s).sum())
+    first, later, shown = shot.by_first, shot.by_later, shot.known.copy()
+    for place, (frame, end) in enumerate(pairwise([*chosen, len(shown)])):
+        if not place:
+            shown[:frame] = first[frame, :frame]
+        else:
+            start = chosen[place - 1]
+            shown[start:frame] = np.maximum(shown[start:frame], later[frame, start:frame])
+        shown[frame:end] = later[frame, frame:end]
+    return float((shown * shot.lasts_s).sum())

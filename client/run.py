@@ -170,10 +170,14 @@ def _enlarged(film: Film, session: Session) -> list[str]:
 
 @dataclass(slots=True)
 class _Bare:
-    """Frames that show the raw film for want of a still, by index: keyframes, which others follow, and lone ones."""
+    """Frames that show the raw film, by index: keyframes without a still, which others follow, and lone frames.
+
+    failed: those of which the painter failed.
+    """
 
     keyframes: list[int] = field(default_factory=list)
     alone: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
 
     def take(self, index: int, info: Painted) -> None:
         """Notes a frame that has no still of its own."""
@@ -181,6 +185,8 @@ class _Bare:
             self.keyframes.append(index)
         elif info.provenance is Provenance.PAINTED:
             self.alone.append(index)
+        elif info.provenance is Provenance.HELD:
+            self.failed.append(index)
 
     def told(self) -> list[str]:
         """Which they are, in sentences."""
@@ -190,6 +196,8 @@ class _Bare:
             said.append(f"No still shows what begins at {listed}: it is made of {raw}.")
         if self.alone:
             said.append(f"No still was near enough to be followed by {named(runs(self.alone))}: there is {raw}.")
+        if self.failed:
+            said.append(f"The painter failed with {named(runs(self.failed))}: there is the raw film.")
         return said
 
 

@@ -170,7 +170,8 @@ class Habits:
     cheaply. batches: jobs of several sessions may come in one
     call, and what one of them takes is then shared by all. lasting_memory: what it gave with the last keyframe it wants
     with the next one in any case: after a cut, after `rekey`, and after a change of what is painted, too. at_once: its
-    paint costs little, so the holes of each frame are painted, whatever `Brief.repaint_gap_s`.
+    paint costs little, so the holes of each frame are painted, whatever `Brief.repaint_gap_s`; and where keyframes are
+    marked, frames before the first one of their shot wait for it, and are each painted in full if it does not come.
     """
 
     crop_sides: tuple[int, ...] = ()

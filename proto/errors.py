@@ -49,7 +49,7 @@ class Code(StrEnum):
     PAINTER_TIMEOUT = "painter_timeout"  # the painter took longer than the daemon allows
     RESOURCE_EXHAUSTED = "resource_exhausted"  # the painter's device has not enough memory for this
     PROMPT_CUT = "prompt_cut"  # in a notice: the prompt is longer than the model reads; the rest was left out
-    NO_STILL = "no_still"  # in a notice: a keyframe came without its still, and was made of the raw frame
+    NO_STILL = "no_still"  # in a notice: a frame came without its still, and was made of the raw one
     FLOW_FAILED = "flow_failed"  # the flow engine raised, or gave a wrong result
     ENCODER_FAILED = "encoder_failed"  # the result could not be encoded
     CANCELLED = "cancelled"  # the session ended before the frame was painted

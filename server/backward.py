@@ -5,7 +5,6 @@ fields.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,20 +74,12 @@ def start(keyframe: Reference, state: State) -> State:
     )
 
 
-def followed(
-    step: Callable[[Frame], Step], unpainted: Sequence[Unpainted]
-) -> Generator[Ask, Any, tuple[list[Output], list[Unpainted]]]:
-    """What goes out of these frames, in their order, and the first of them that are left, if an engine fails.
-
-    step: of the film that runs backward.
-    """
+def followed(step: Callable[[Frame], Step], unpainted: Sequence[Unpainted]) -> Generator[Ask, Any, list[Output]]:
+    """What goes out of these frames, in their order. step: of the film that runs backward, which may fail."""
     outputs: list[Output] = []
-    left = list(unpainted)
-    with suppress(RefusedError):
-        while left:
-            outputs += yield from _turned_back(step(_turned(left[-1].frame)))
-            left.pop()
-    return outputs[::-1], left
+    for each in reversed(unpainted):
+        outputs += yield from _turned_back(step(_turned(each.frame)))
+    return outputs[::-1]
 
 
 def _turned_back(step: Step) -> Step:
@@ -143,10 +134,10 @@ def joined(
     if outputs[0].epoch != state.epoch or state.references.last is None:
         return outputs, progress
     brief, since = state.brief, state.references.last.frame.pts
-    coming = [each for each in unpainted if 0 < float(each.frame.pts - since) < brief.fade_s]
+    coming = {place: each for place, each in enumerate(unpainted) if 0 < float(each.frame.pts - since) < brief.fade_s}
     as_before = replace(before, next_job=progress.next_job)
-    alone, as_before = yield from each_alone(coming, state.epoch, brief, as_before)
-    for place, each in enumerate(alone):
+    alone, as_before = yield from each_alone(list(coming.values()), state.epoch, brief, as_before)
+    for place, each in zip(coming, alone, strict=True):
         come = float(each.pts - since) / brief.fade_s
         outputs[place] = replace(outputs[place], picture=cross_faded(each.picture, outputs[place].picture, come))
     return outputs, replace(progress, next_job=as_before.next_job)

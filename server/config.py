@@ -70,7 +70,9 @@ class _DaemonSettings(BaseSettings):
         "is painted alone. The first is the default.",
     )
     max_sessions: Annotated[int, Interval(ge=1, le=10_000)] = Field(
-        16, description="Sessions at once. Each holds some thirty pictures of its canvas at most: 80 MB at 1280x720."
+        16,
+        description="Sessions at once. Each holds some thirty pictures of its canvas at most: 80 MB at 1280x720; and "
+        "two gigabytes more if its frames wait for others (lookahead_s).",
     )
     window: Annotated[int, Interval(ge=1, le=MAX_WINDOW)] = Field(
         8,

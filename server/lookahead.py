@@ -91,6 +91,23 @@ def going(waiting: Sequence[Waiting], brief: Brief) -> int:
     return max(count, (len(waiting) + 1) // 2) if _full(waiting) else count
 
 
+def passed(waiting: Sequence[Waiting], brief: Brief) -> int:
+    """How many of the first frames wait no longer, of a quick painter: for want of time or room, or for nothing.
+
+    They go one by one: nothing is painted meanwhile that a look back would find, and what comes reaches back as far as
+    it can.
+    """
+    if _waited_s(waiting[0], waiting) < 0:  # time has begun anew
+        return len(waiting)
+    left, room = len(waiting), MAX_WAITING_BYTES - sum(each.nbytes for each in waiting)
+    for each in waiting:
+        may_wait = left < MAX_WAITING and room > 0 and _waited_s(each, waiting) < brief.lookahead_s
+        if may_wait and (each.composition.holes.any() or _may_fade(each, waiting, brief)):
+            break
+        left, room = left - 1, room + each.nbytes
+    return len(waiting) - left
+
+
 def _full(waiting: Sequence[Waiting]) -> bool:
     return len(waiting) >= MAX_WAITING or sum(each.nbytes for each in waiting) >= MAX_WAITING_BYTES
 

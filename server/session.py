@@ -115,7 +115,7 @@ class Session:
 
         # Wait: nothing of the shot is painted yet, and its first keyframe is still to come.
         awaited = backward.awaited(frame, references, progress, brief, self._habits)
-        if awaited and self._unpainted and not begins:
+        if awaited and references.last is not None:  # as those before it did
             return (yield from self._held_back(frame, now, epoch, references, progress))
         if references.keyframe is None:
             references = replace(references, last=None)  # in which there is nothing to follow
@@ -220,6 +220,10 @@ class Session:
         if not waits:
             settled, progress = yield from self._settled(waiting, references, progress, comes_before=comes_before)
             outputs, waiting = outputs + settled, ()
+        elif self._habits.at_once:
+            if passed := lookahead.passed(waiting, brief):
+                settled, progress = yield from self._settled(waiting[:passed], references, progress)
+                outputs, waiting = outputs + settled, waiting[passed:]
         elif due or lookahead.over(waiting, brief):
             if going := lookahead.going(waiting, brief):
                 settled, progress = yield from self._settled(waiting, references, progress, going=going, painted=due)
@@ -289,32 +293,37 @@ class Session:
             unpainted = unpainted[-1:]
         going = backward.going(unpainted, self.brief)
         alone, progress = yield from backward.each_alone(unpainted[:going], epoch, self.brief, progress)
+        nothing = Origins.of(0, frame.bgr.shape) if references.last is None else references.last.origins
 
         self._waiting, self._unpainted = (), unpainted[going:]
-        self._references = replace(references, last=Last(frame.alone, frame.bgr, Origins.of(0, frame.bgr.shape)))
+        self._references = replace(references, last=Last(frame.alone, frame.bgr, nothing))
         self._progress = progress
         self._seen = Seen(now, frame.pts, now)
         self.epoch = epoch
         return outputs + alone
 
     def _concluded(self, progress: Progress) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
-        """What goes out of all that waits, as nothing comes after it, and where the film stands. It does not fail."""
+        """What goes out of all that waits, as nothing comes after it: as the film stood then. It does not fail."""
+        then = replace(self._progress, next_job=progress.next_job)
+        outputs: list[Output] = []
         if self._unpainted:
-            return (yield from backward.each_alone(self._unpainted, self.epoch, self.brief, progress))
-        if self._waiting:
-            return (yield from self._settled(self._waiting, self._references, progress))
-        return [], progress
+            outputs, then = yield from backward.each_alone(self._unpainted, self.epoch, self.brief, then)
+        elif self._waiting:
+            outputs, then = yield from self._settled(self._waiting, self._references, then)
+        return outputs, replace(progress, next_job=then.next_job)
 
     def _painted_back(
         self, unpainted: Sequence[Unpainted], keyframe: Reference, progress: Progress
     ) -> Generator[Ask, Any, tuple[list[Output], Progress]]:
-        """What goes out of the frames before a keyframe, which they follow, the film run backward. It does not fail."""
+        """What goes out of the frames before a keyframe, which they follow, the film run backward.
+
+        Raises RefusedError if an engine fails.
+        """
         back = Session(self.brief, self.size, guesses=self._guesses, habits=self._habits)
         back._take_up(backward.start(keyframe, replace(self._state_now(), progress=progress)))
-        outputs, left = yield from backward.followed(back.step, unpainted)
+        outputs = yield from backward.followed(back.step, unpainted)
         progress = replace(progress, next_job=back._progress.next_job)
-        alone, progress = yield from backward.each_alone(left, self.epoch, self.brief, progress)
-        return (yield from backward.joined(alone + outputs, unpainted, self._progress, progress))
+        return (yield from backward.joined(outputs, unpainted, self._progress, progress))
 
     def _settled(
         self,

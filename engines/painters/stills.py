@@ -14,8 +14,8 @@ from ..fill import RIM_PX, fill
 # The kind of control image that is a frame as somebody has painted it.
 STILL = "still"
 
-NOTHING_YET = "a keyframe came without its still, and there was none before it: it is the raw frame"
-IN_ITS_COLOURS = "a keyframe came without its still: it is the raw frame in the colours of the last one"
+NOTHING_YET = "a frame came without its still, and there was none before it: it is the raw frame"
+IN_ITS_COLOURS = "a frame came without its still: it is the raw frame in the colours of the last one"
 
 
 class Stills:

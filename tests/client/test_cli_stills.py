@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from support.clips import clip, frames
 from support.daemon import Daemon
-from warpaint.client import keyframes
+from warpaint.client import looking
 from warpaint.client.keyframes import Choice, choose
+from warpaint.client.run import Figures
 from warpaint.engines.measures import detail_ratio, psnr
 
 WARPAINT = Path(sys.executable).with_name("warpaint")
@@ -140,7 +141,7 @@ def test_keyframes_are_written_by_their_frame_and_told(
         np.testing.assert_array_equal(read(file), raw[index])
         assert f"{file.name}  at {index / 25:.2f} s" in said
     assert f"{len(files)} of {COUNT} frames are worth painting" in said
-    assert re.search(r"They show [6-9][0-9] % of what is seen in the film; more of them, by --worth-s 0.125,", said)
+    assert re.search(r"They show [6-9][0-9] % of what is seen in the film", said)
     assert f"warpaint run {shot} OUT --stills '{tmp_path / 'my stills'}'" in said
 
 
@@ -189,7 +190,7 @@ def test_frames_that_no_still_is_near_are_told(
     np.testing.assert_array_equal(ours[9], raw[9])
     assert np.abs(ours[10].astype(int) - (255 - raw[10])).mean() < 12
     assert "No still was near enough to be followed by frames 0 to 9: there is the raw film" in said
-    assert "no_still: a keyframe came without its still, and there was none before it" in said
+    assert "no_still: a frame came without its still, and there was none before it" in said
 
 
 def test_a_film_that_comes_back_to_a_shot_needs_no_still_there(
@@ -224,11 +225,52 @@ def test_a_shot_that_is_too_long_to_be_looked_at_at_once_goes_on(
     assert done == sorted(done)
     assert done[-1] == figures.frames == COUNT
     assert len(selection.frames) == 1
-    monkeypatch.setattr(keyframes, "MOST_LOOKS", 3)
+    monkeypatch.setattr(looking, "MOST_LOOKS", 3)
     in_parts, _ = choose(replace(choice, folder=tmp_path / "parts"), say=print, progress=lambda _: None)
     assert 1 <= len(in_parts.frames) <= 2
     assert in_parts.lasts_s == pytest.approx(selection.lasts_s) == pytest.approx(COUNT / 25)
     assert 0.5 < in_parts.share <= selection.share + 0.01
+
+
+def test_a_shot_that_stands_still_needs_one_however_long_it_is(tmp_path: Path, shared_daemon: Daemon) -> None:
+    [picture] = frames("bikes", (160, 64), start=FIRST, stop=FIRST + 1)
+    source = film_of(tmp_path / "film.mkv", [picture] * 300)  # 12 s: frames wait for 10 s at most
+    said = done("keyframes", source, tmp_path / "stills", daemon=shared_daemon)
+    assert "1 of 300 frames are worth painting" in said
+    assert "They show 3" in said or "They show 100 %" in said
+
+
+def test_pictures_of_another_choice_are_told(shot: Path, tmp_path: Path, shared_daemon: Daemon) -> None:
+    done("keyframes", shot, tmp_path / "stills", "--worth-s", 0.05, daemon=shared_daemon)
+    before = {file.name for file in (tmp_path / "stills").iterdir()}
+    said = done("keyframes", shot, tmp_path / "stills", "--force", daemon=shared_daemon)
+    [chosen] = re.findall(r"(frame_[0-9]+\.png)  at", said)
+    others = sorted(before - {chosen})
+    assert f"holds other pictures of frames, which are stills, too: {', '.join(others[:6])}" in said
+
+
+def test_what_was_chosen_until_ctrl_c_is_there(tmp_path: Path, shared_daemon: Daemon) -> None:
+    other = list(frames("carphone_pristine", SIZE, stop=60))
+    source = film_of(tmp_path / "film.mkv", [*frames("bikes", SIZE, start=FIRST, stop=FIRST + 10), *other])
+
+    def interrupted(figures: Figures) -> None:
+        if figures.frames > 15:
+            raise KeyboardInterrupt
+
+    choice = Choice(source, tmp_path / "stills", {}, daemon=shared_daemon.addresses[0])
+    with pytest.raises(KeyboardInterrupt):
+        choose(choice, say=print, progress=interrupted)
+    [file] = (tmp_path / "stills").iterdir()
+    assert int(file.stem.removeprefix("frame_")) < 10
+
+
+def test_where_a_film_does_not_cut_is_taken_at_its_word(
+    raw: list[Picture], tmp_path: Path, shared_daemon: Daemon
+) -> None:
+    other = list(frames("carphone_pristine", SIZE, stop=3))
+    source = film_of(tmp_path / "film.mkv", [*raw[:10], *other])
+    flags = ("--worth-s", 10, "--no-cut-detection")
+    assert "1 of 13 frames" in done("keyframes", source, tmp_path / "stills", *flags, daemon=shared_daemon)
 
 
 def test_a_film_with_an_extract_and_a_cut(raw: list[Picture], tmp_path: Path, shared_daemon: Daemon) -> None:

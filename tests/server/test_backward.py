@@ -12,6 +12,7 @@ import pytest
 from support.scenes import film, noise_texture, two_layers
 from support.studio import Grain, answered, as_frames, drive
 from warpaint.engines.base import FlowEngine, Frame, Habits, Match, MatchRequest, PaintDone, Painter, PaintJob, Picture
+from warpaint.engines.blend import cross_faded
 from warpaint.engines.flow.dis import Dis
 from warpaint.engines.painters.stills import Stills
 from warpaint.proto.brief import Brief
@@ -65,8 +66,11 @@ class Showing:
     def rest(self) -> list[Output]:
         return answered(self.session.finish(), self.flow, self.painter)
 
+    def whole_from(self, frames: Sequence[Frame]) -> list[Output]:
+        return [output for some in self.show(frames) for output in some] + self.rest()
+
     def whole(self, frames: Sequence[Frame]) -> list[Output]:
-        outputs = [output for some in self.show(frames) for output in some] + self.rest()
+        outputs = self.whole_from(frames)
         assert [(each.index, each.pts) for each in outputs] == [(each.index, each.pts) for each in frames]
         assert self.session.waiting == ()
         return outputs
@@ -156,6 +160,13 @@ def test_a_shot_without_a_keyframe_is_the_film_in_the_last_ones_colours(cutting:
         assert (output.hops == 0).all()
 
 
+@pytest.mark.parametrize("first", [6, 7], ids=["its first frame", "its second"])
+def test_it_has_none_of_the_colours_of_the_next_shots_still(cutting: list[Frame], first: int) -> None:
+    outputs = Showing().whole(marked(cutting, first))
+    assert all(map(is_raw, outputs[:6]))
+    assert not any(map(is_raw, outputs[6:]))
+
+
 @pytest.mark.parametrize("end", ["cut", "finish"])
 def test_without_any_it_is_the_film_itself(cutting: list[Frame], end: str) -> None:
     outputs = Showing().whole(cutting if end == "cut" else cutting[:6])
@@ -206,6 +217,25 @@ def test_when_time_begins_anew_they_wait_no_longer(moving: list[Frame]) -> None:
     assert counts[:10] == [0] * 6 + [6, 0, 0, 4]
 
 
+def test_what_comes_in_does_so_in_its_own_frames_when_time_goes_back(moving: list[Frame]) -> None:
+    """And when it stands still."""
+    ticks = (0, 1, 2, 3, 2, 3, 3, 4, 5, 6, 7, 8)
+    frames = [replace(each, pts=Fraction(tick, 25)) for each, tick in zip(moving, ticks, strict=True)]
+    late = BRIEF.changed({"lookahead_s": 0.08})
+    hard = Showing(late).whole(marked(frames, 11))
+    soft = Showing(late.changed({"fade_s": 0.1})).whole(marked(frames, 11))
+    since = max((each for each in hard if is_raw(each)), key=lambda each: each.index).pts
+    faded = 0
+    for one, other in zip(hard, soft, strict=True):
+        come = float(one.pts - since) / 0.1
+        if not is_raw(one) and 0 < come < 1:
+            faded += 1
+            np.testing.assert_array_equal(other.picture, cross_faded(one.raw, one.picture, come))
+        else:
+            np.testing.assert_array_equal(other.picture, one.picture)
+    assert faded > 1
+
+
 def test_painters_that_take_their_time_begin_with_the_first_frame(moving: list[Frame]) -> None:
     """Or each frame that waits in vain would have to be painted in full."""
     painter = Grain()
@@ -224,7 +254,7 @@ def test_else_the_first_frame_is_a_keyframe(moving: list[Frame], fields: dict[st
 
 
 class Forgetful(Stills):
-    """Fails with the hole, or the whole frame, of some call."""
+    """Fails from some call on."""
 
     def __init__(self, fail_from: int) -> None:
         self.left = fail_from
@@ -236,13 +266,11 @@ class Forgetful(Stills):
         return super().paint(jobs, cancelled)
 
 
-def test_when_the_painter_fails_on_the_way_back_the_rest_is_the_film_itself(moving: list[Frame]) -> None:
-    outputs = Showing(painter=Forgetful(3)).whole(marked(moving, 11))
-    kinds = [output.provenance for output in outputs]
-    assert kinds[:9] == [Provenance.HELD] * 9
-    assert kinds[9:] == [Provenance.WARPED] * 2 + [Provenance.PAINTED]
-    assert all(map(is_raw, outputs[:9]))
-    assert [output.painted_pixels for output in outputs[:9]] == [0] * 9
+def test_when_the_painter_fails_with_frames_that_waited_in_vain_they_are_held(moving: list[Frame]) -> None:
+    outputs = Showing(painter=Forgetful(3)).whole(moving)
+    assert [output.provenance for output in outputs] == [Provenance.PAINTED] * 3 + [Provenance.HELD] * 9
+    assert all(map(is_raw, outputs))
+    assert [output.painted_pixels for output in outputs[3:]] == [0] * 9
 
 
 class Dark(Dis):
@@ -259,11 +287,14 @@ class Dark(Dis):
         return super().match(requests)
 
 
-def test_when_flow_fails_on_the_way_back_the_rest_is_painted_alone(moving: list[Frame]) -> None:
-    outputs = Showing(flow=Dark(3)).whole(marked(moving, 11))
-    kinds = [output.provenance for output in outputs]
-    assert kinds[:9] == [Provenance.PAINTED] * 9
-    assert kinds[9:] == [Provenance.WARPED] * 2 + [Provenance.PAINTED]
+@pytest.mark.parametrize("engines", [{"flow": Dark(3)}, {"painter": Forgetful(3)}], ids=["flow", "painter"])
+def test_a_failure_on_the_way_back_is_the_keyframes(moving: list[Frame], engines: dict[str, Any]) -> None:
+    showing = Showing(**engines)
+    showing.show(moving[:11])
+    with pytest.raises(RefusedError, match=r"dark|ink"):
+        showing.show(marked(moving, 11)[11:])
+    assert showing.session.waiting == tuple(range(11))
+    assert [output.index for output in showing.rest()] == list(range(11))
 
 
 def test_a_keyframe_that_fails_leaves_them_waiting(moving: list[Frame]) -> None:
@@ -297,10 +328,28 @@ def test_a_film_cut_while_they_wait_equals_the_film_uncut(cutting: list[Frame], 
         before += drive(showing.session, frame, showing.flow, showing.painter)
         after = Showing(Brief(look="stills"))
         after.session.restore(showing.session.snapshot())
-        rest = [output for some in after.show(frames[len(before) :]) for output in some] + after.rest()
-        for one, other in zip([*before, *rest], uncut, strict=True):
+        for one, other in zip([*before, *after.whole_from(frames[len(before) :])], uncut, strict=True):
             assert (one.index, one.epoch, one.provenance) == (other.index, other.epoch, other.provenance)
             np.testing.assert_array_equal(one.picture, other.picture)
+
+
+def test_a_film_cut_in_a_shot_that_turns_into_an_earlier_one_equals_the_film_uncut(moving: list[Frame]) -> None:
+    """Only the first frame of a shot is sought in stills of earlier ones."""
+    other = film(two_layers(SIZE, seed=40), 6, SIZE)
+    mixed = [cv2.addWeighted(each.bgr, i / 5, other[i], 1 - i / 5, 0) for i, each in enumerate(moving[:6])]
+    back = [np.asarray(each, np.uint8) for each in mixed]
+    frames = marked(as_frames([*(each.bgr for each in moving[:4]), *back, *(each.bgr for each in moving[5:9])]), 0)
+    brief = BRIEF.changed({"lookahead_s": 0.12})
+    uncut = Showing(brief).whole(frames)
+    assert {output.epoch for output in uncut} == {0, 1}
+    for cut in range(6, 13):
+        showing = Showing(brief)
+        before = [output for some in showing.show(frames[:cut]) for output in some]
+        after = Showing(Brief(look="stills"))
+        after.session.restore(showing.session.snapshot())
+        for one, two in zip([*before, *after.whole_from(frames[len(before) :])], uncut, strict=True):
+            assert (one.index, one.provenance) == (two.index, two.provenance)
+            np.testing.assert_array_equal(one.picture, two.picture)
 
 
 def test_painters_are_told_the_time_as_it_is(moving: list[Frame]) -> None:

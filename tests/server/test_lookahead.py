@@ -420,16 +420,27 @@ def test_time_that_stands_still_or_begins_anew_at_a_keyframe_is_no_error(times: 
     assert levels(outputs)[5] == LIGHT
 
 
-def test_frames_that_a_keyframe_may_come_in_over_wait_on_when_the_others_go(leaving: list[Frame]) -> None:
-    """They have waited for as long as they may, and have holes."""
+def test_frames_of_a_quick_painter_go_one_by_one(leaving: list[Frame]) -> None:
+    """So that what comes reaches back as far as they may wait. They have holes."""
     still = np.full_like(leaving[0].bgr, DARK)
     frames = [replace(leaving[0], keyframe=True, controls={"still": still}), *leaving[1:14]]
     frames[13] = replace(frames[13], keyframe=True, controls={"still": np.full_like(still, LIGHT)})
     showing = by_hand(MARKED.changed({"lookahead_s": 0.4}))
     counts = [len(outputs) for outputs in showing.show(frames)]
-    assert sum(counts) == 14
-    assert counts[-1] >= 4
-    assert max(counts[1:-1]) > 3
+    assert counts == [1, *[0] * 10, 1, 1, 11]
+
+
+def test_for_want_of_room_they_go_one_by_one_too(leaving: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    still = np.full_like(leaving[0].bgr, DARK)
+    frames = [replace(leaving[0], keyframe=True, controls={"still": still}), *leaving[1:14]]
+    monkeypatch.setattr(lookahead, "MAX_WAITING", 5)
+    assert [len(outputs) for outputs in by_hand().show(frames)] == [1, *[0] * 4, *[1] * 9]
+    monkeypatch.setattr(lookahead, "MAX_WAITING", 512)
+    showing = by_hand()
+    showing.show(frames[:4])
+    each = showing.session._waiting[0].nbytes
+    monkeypatch.setattr(lookahead, "MAX_WAITING_BYTES", 5 * each - each // 2)
+    assert [len(outputs) for outputs in by_hand().show(frames)] == [1, *[0] * 4, *[1] * 9]
 
 
 def test_frames_wait_as_long_as_a_keyframe_takes_to_come_in() -> None:
