@@ -376,7 +376,9 @@ def push_and_raise(session: Session) -> None:
 
 def test_many_answers_are_acknowledged_at_once(router: Router, client: Client) -> None:
     with client.session() as session:
-        pushed(session, 8)
+        pushed(session, 1)
+        with router.busy():
+            pushed(session, 7)
         happens_elsewhere(lambda: router.sittings["token-1"].seq == 8)
         time.sleep(0.1)
         list(session.results())

@@ -6,8 +6,9 @@ import copy
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -105,6 +106,18 @@ class Router:
         done: Future[T] = Future()
         self._orders.put((order, done))
         return done.result(DONE_WITHIN_S)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """It does nothing in this block; what is sent to it waits."""
+        over = threading.Event()
+        done: Future[bool] = Future()
+        self._orders.put((over.wait, done))
+        try:
+            yield
+        finally:
+            over.set()
+            done.result(DONE_WITHIN_S)
 
     def vanish(self) -> None:
         """The connections are gone, and nobody listens. What it knew it keeps."""
