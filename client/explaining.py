@@ -10,10 +10,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..proto.brief import Brief
+
 Shares = NDArray[np.float64]
 
 # A shot goes on with a painting of an earlier one if this much of its first frame is seen there: as sessions have it.
-GOES_ON = 0.5
+GOES_ON = 1 - Brief().hole_limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,20 +85,15 @@ def followed(step: Callable[[Frame], Step], unpainted: Sequence[Unpainted]) -> G
 def _turned_back(step: Step) -> Step:
     """A step of a film that runs backward: what the painter and the client are told are the times as they are."""
     answer: Any = None
-    failure: RefusedError | None = None
     while True:
         try:
-            ask = step.send(answer) if failure is None else step.throw(failure)
+            ask = step.send(answer)
         except StopIteration as end:
             outputs: list[Output] = end.value
             return [replace(each, pts=-each.pts) for each in outputs]
         if isinstance(ask, PaintAsk):
             ask = PaintAsk([replace(job, frame=_turned(job.frame)) for job in ask.jobs])
-        answer = failure = None
-        try:
-            answer = yield ask
-        except RefusedError as error:
-            failure = error
+        answer = yield ask  # an engine that fails here fails all of it
 
 
 def _turned(frame: Frame) -> Frame:

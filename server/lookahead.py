@@ -74,7 +74,7 @@ def content(waiting: Sequence[Waiting], brief: Brief) -> int:
     """How many of the first frames wait for nothing: they have no holes, and no keyframe fades in over them."""
     count = 0
     for each in waiting:
-        if each.composition.holes.any() or _may_fade(each, waiting, brief):
+        if _waits(each, waiting, brief):
             break
         count += 1
     return count
@@ -102,7 +102,7 @@ def passed(waiting: Sequence[Waiting], brief: Brief) -> int:
     left, room = len(waiting), MAX_WAITING_BYTES - sum(each.nbytes for each in waiting)
     for each in waiting:
         may_wait = left < MAX_WAITING and room > 0 and _waited_s(each, waiting) < brief.lookahead_s
-        if may_wait and (each.composition.holes.any() or _may_fade(each, waiting, brief)):
+        if may_wait and _waits(each, waiting, brief):
             break
         left, room = left - 1, room + each.nbytes
     return len(waiting) - left
@@ -110,6 +110,10 @@ def passed(waiting: Sequence[Waiting], brief: Brief) -> int:
 
 def _full(waiting: Sequence[Waiting]) -> bool:
     return len(waiting) >= MAX_WAITING or sum(each.nbytes for each in waiting) >= MAX_WAITING_BYTES
+
+
+def _waits(each: Waiting, waiting: Sequence[Waiting], brief: Brief) -> bool:
+    return bool(each.composition.holes.any()) or _may_fade(each, waiting, brief)
 
 
 def _may_fade(each: Waiting, waiting: Sequence[Waiting], brief: Brief) -> bool:
