@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ class Chosen:
 
 @dataclass(slots=True)
 class Selection:
-    """The frames to paint. explained_s: how much of the film they show, as seconds of one that is all seen."""
+    """The frames to paint. explained_s: how much of the film they show, as seconds of one that is all seen.
+
+    lasts_s: how long the film is, seconds.
+    """
 
     frames: list[Chosen] = field(default_factory=list)
     explained_s: float = 0.0
@@ -80,7 +84,7 @@ def choose(choice: Choice, *, say: Say, progress: Callable[[Figures], None]) -> 
     with ExitStack() as stack:
         film = stack.enter_context(_film(choice))
         check_read_twice(choice.source)
-        writer = stack.enter_context(_Writer(choice))
+        writer = _Writer(choice, stack.enter_context(_film(choice)))
         going.figures.expected = film.frame_count_estimate
         client = stack.enter_context(connected(choice.daemon, say=say))
         far = reach(film, client, flow=choice.flow, max_pixels=choice.max_pixels)
@@ -102,8 +106,8 @@ def _check(choice: Choice) -> None:
     """Raises WarpaintError for wishes that cannot be met."""
     if choice.flow == "none":
         raise MediaError("without a flow no frame is seen in another: choose keyframes with one")
-    if not choice.worth_s > 0:
-        raise MediaError(f"a still is to be worth more than 0 s, not {choice.worth_s:g}")
+    if not 0 < choice.worth_s < inf:
+        raise MediaError(f"a still is to be worth a number of seconds, more than 0, not {choice.worth_s:g}")
     Brief().changed(choice.brief)
 
 
@@ -141,10 +145,10 @@ class _Writer:
     Raises MediaError where it cannot, or if it does and that is not to be forced.
     """
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, film: Film) -> None:
         self._folder = choice.folder
-        self._film = _film(choice)
-        self._frames = enumerate(self._film)
+        self._film = film
+        self._frames = enumerate(film)
         self._written: set[str] = set()
         self._span = span_of(choice.source, rate=choice.rate, start_s=choice.start_s) if choice.start_s else Span()
         make_folder(self._folder)
@@ -154,13 +158,6 @@ class _Writer:
                 f"{self._folder} holds pictures of frames, which may be painted already: {named(there)}. "
                 "Name another folder, or let them be overwritten with --force"
             )
-
-    def __enter__(self) -> "_Writer":
-        self._film.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._film.__exit__(*error)
 
     def written(self, indices: Sequence[int]) -> Iterator[Chosen]:
         """Writes these frames, ascending, all after those before."""

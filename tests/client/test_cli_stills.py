@@ -423,9 +423,10 @@ def test_what_keyframes_cannot_do_is_told(
     assert told in refused("keyframes", source, folder, daemon=shared_daemon)
 
 
-def test_stills_are_to_be_worth_something(shot: Path, tmp_path: Path) -> None:
-    said = refused("keyframes", shot, tmp_path / "new", "--worth-s", 0)
-    assert "a still is to be worth more than 0 s, not 0" in said
+@pytest.mark.parametrize("worth_s", ["0", "-1", "inf", "nan"])
+def test_stills_are_to_be_worth_something(shot: Path, tmp_path: Path, worth_s: str) -> None:
+    said = refused("keyframes", shot, tmp_path / "new", f"--worth-s={worth_s}")
+    assert f"a still is to be worth a number of seconds, more than 0, not {worth_s}" in said
     assert not (tmp_path / "new").exists()
 
 
